@@ -1,0 +1,95 @@
+"""Form of ``datalist.json``: every field that the package reads, and its check."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kdmri_monai.data.taxonomy import CLASSES, PLANES, SPLITS
+
+FORMAT = "kdmri-datalist-1"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+TEXT: Check = (lambda value: isinstance(value, str) and bool(value.strip()) and "\0" not in value, "a text")
+COUNT: Check = (_whole, "a whole number from 0")
+
+ENTRY_REQUIRED: Mapping[str, Check] = {
+    "image": TEXT,
+    "label": (lambda value: _whole(value) and value < len(CLASSES), f"a whole number 0 .. {len(CLASSES) - 1}"),
+    "patient": TEXT,
+    "family": TEXT,
+    "id": TEXT,
+    "source": TEXT,
+    "patient_source": TEXT,
+    "size": (
+        lambda value: isinstance(value, list) and len(value) == 2 and all(_whole(side, 1) for side in value),
+        "two whole numbers, rows and columns",
+    ),
+    "sha256": (lambda value: isinstance(value, str) and bool(_DIGEST.fullmatch(value)), "64 hexadecimal digits"),
+}
+ENTRY_OPTIONAL: Mapping[str, Check] = {
+    "mask": TEXT,
+    "fold": COUNT,
+    "plane": (lambda value: value in PLANES, f"one of {', '.join(PLANES)}"),
+}
+TOP_REQUIRED: Mapping[str, Check] = {
+    "numClasses": (lambda value: _whole(value) and value == len(CLASSES), f"{len(CLASSES)}"),
+    "group_rule": TEXT,
+    **{f"num{split.capitalize()}": COUNT for split in SPLITS},
+    **{split: (lambda value: isinstance(value, list), "a list") for split in SPLITS},
+}
+
+
+def check_format(datalist: Any, name: str) -> None:
+    """Checks the form of a datalist, not whether it leaks.
+
+    Args:
+        datalist: What was read from JSON.
+        name: File, for messages.
+
+    Raises:
+        ValueError: Something is missing or of another kind; the message names file, split, number of the entry
+            (from 0) and field.
+    """
+    if not isinstance(datalist, dict):
+        raise ValueError(f"{name}: expected a JSON object, got {_shown(datalist)}")
+    if datalist.get("format") != FORMAT:
+        raise ValueError(f"{name}: format is {_shown(datalist.get('format'))}, this version reads {FORMAT!r}")
+    _check_fields(datalist, TOP_REQUIRED, {}, name)
+    for split in SPLITS:
+        entries, count = datalist[split], datalist[f"num{split.capitalize()}"]
+        if len(entries) != count:
+            raise ValueError(f"{name}: num{split.capitalize()} is {count}, but {split} has {len(entries)} entries")
+        seen: set[str] = set()
+        for number, entry in enumerate(entries):
+            place = f"{name}: {split}, entry {number}"
+            if not isinstance(entry, dict):
+                raise ValueError(f"{place}: expected an object, got {_shown(entry)}")
+            _check_fields(entry, ENTRY_REQUIRED, ENTRY_OPTIONAL, place)
+            if entry["id"] in seen:
+                raise ValueError(f"{place}: id {entry['id']!r} stands twice in {split}")
+            seen.add(entry["id"])
+
+
+def _check_fields(
+    fields: Mapping[str, Any], required: Mapping[str, Check], optional: Mapping[str, Check], place: str
+) -> None:
+    for field, (accepts, allowed) in {**required, **optional}.items():
+        if field not in fields:
+            if field in required:
+                raise ValueError(f"{place}: {field} is missing")
+        elif not accepts(fields[field]):
+            raise ValueError(f"{place}: {field} is {_shown(fields[field])}, expected {allowed}")
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it, cut to a length that a line can hold."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,114 @@
+"""Curves of a run: one JSON line an epoch, the same numbers in TensorBoard, and one line in the log."""
+
+import json
+import logging
+import time
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+
+from kdmri_monai.engines.validation_terms import ValidationTerms
+
+logger = logging.getLogger(__name__)
+
+FILE = "metrics.jsonl"
+
+
+class CurveWriter:
+    """Writes ``metrics.jsonl`` and TensorBoard events: learning rate, every term and metric, training and validation.
+
+    A line is ``{"epoch": 3, "lr": 0.0005, "training": {"loss": .., "task": .., "kd": .., "accuracy": ..}, "validation":
+    {"loss": .., "accuracy": .., "balanced_accuracy": .., "kd": ..}, "n": {"training": 1700, "validation": 300}, "seconds":
+    12.3}``. Training numbers are means over augmented batches while the weights move; validation numbers belong to the
+    weights after the epoch. Attach after validation and before the learning-rate schedule.
+
+    Args:
+        folder: Folder of the run.
+        optimizer: Its first group's learning rate is written.
+        evaluator: Its metrics are the validation numbers.
+        validation_terms: Measured after every epoch and added to the validation numbers.
+        samples: Slices of every split, for ``n``.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        optimizer: Optimizer,
+        evaluator: Engine | None = None,
+        validation_terms: ValidationTerms | None = None,
+        samples: dict[str, int] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.optimizer = optimizer
+        self.evaluator = evaluator
+        self.validation_terms = validation_terms
+        self.samples = samples or {}
+        self._board: SummaryWriter | None = None
+        self._began = 0.0
+
+    def attach(self, trainer: Engine) -> None:
+        """Register with the trainer."""
+        trainer.add_event_handler(Events.STARTED, self._open)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start_clock)
+        if self.validation_terms is not None:
+            self.validation_terms.attach(trainer)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        trainer.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
+
+    def _open(self, trainer: Engine) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / FILE
+        rows = path.read_text(encoding="utf-8").splitlines() if trainer.state.epoch and path.is_file() else []
+        kept = [row for row in rows if json.loads(row)["epoch"] <= trainer.state.epoch]
+        path.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=trainer.state.epoch + 1)
+
+    def _start_clock(self, _trainer: Engine) -> None:
+        self._began = time.perf_counter()
+
+    def _write(self, trainer: Engine) -> None:
+        row = self._row(trainer)
+        with (self.folder / FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        assert self._board is not None
+        self._board.add_scalar("lr", row["lr"], row["epoch"])
+        for part in ("training", "validation"):
+            for name, value in row.get(part, {}).items():
+                self._board.add_scalar(f"{name}/{part}", value, row["epoch"])
+        self._board.flush()
+        logger.info(_in_words(row, trainer.state.max_epochs))
+
+    def _row(self, trainer: Engine) -> dict[str, Any]:
+        epoch = trainer.state.epoch
+        row: dict[str, Any] = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        row["training"] = _scalars(trainer.state.metrics)
+        if self.evaluator is not None and self.evaluator.state.epoch == epoch:
+            row["validation"] = _scalars(self.evaluator.state.metrics)
+            if self.validation_terms is not None and self.validation_terms.epoch == epoch:
+                row["validation"].update(self.validation_terms.values)
+        row["n"] = self.samples
+        row["seconds"] = round(time.perf_counter() - self._began, 3)
+        return row
+
+    def _close(self, *_: Any) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def __del__(self) -> None:
+        self._close()
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
+
+
+def _in_words(row: dict[str, Any], epochs: int) -> str:
+    parts = [f"epoch {row['epoch']}/{epochs}", f"lr {row['lr']:.2g}"]
+    for part in ("training", "validation"):
+        if part in row:
+            parts.append(part + " " + " ".join(f"{name} {value:.4g}" for name, value in row[part].items()))
+    return " | ".join(parts)

@@ -1,0 +1,180 @@
+"""The trainer: MONAI's, with a teacher beside the student and mixed precision on any device."""
+
+import logging
+from typing import Any
+
+import torch
+from ignite.engine import EventEnum
+from monai.data import MetaTensor
+from monai.engines import IterationEvents, SupervisedTrainer
+from monai.engines.workflow import Workflow
+from monai.inferers import Inferer, SimpleInferer
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+
+from kdmri_monai.engines.distiller import Distiller
+from kdmri_monai.losses.terms import DistillationInputs
+
+logger = logging.getLogger(__name__)
+
+
+class DistillationEvents(EventEnum):
+    """Events of ``DistillationTrainer`` beside MONAI's ``IterationEvents``."""
+
+    TEACHER_FORWARD_COMPLETED = "teacher_forward_completed"
+    DISTILLATION_LOSS_COMPLETED = "distillation_loss_completed"
+
+
+class DistillationTrainer(SupervisedTrainer):
+    """Trains ``network``, the bare student, on its own loss and, with a teacher, on the terms of a distiller.
+
+    Without teacher and distiller it is a supervised trainer of the same code, which the baseline and the teacher use.
+    Differs from MONAI's trainer: autocast and gradient scaler follow the device (bfloat16 works on the CPU), the scaler
+    outlives ``run`` and so can be saved, gradients can be clipped, and batches are not decollated, since that and
+    per-sample postprocessing cost more than a step of a small student.
+
+    ``state.output`` holds ``image``, ``label``, ``pred`` (float32 logits), ``loss`` (the sum that is minimised) and
+    ``terms``: the raw value of ``task`` and of every distillation term; with a teacher ``teacher_pred`` and
+    ``weighted_terms`` too.
+
+    Args:
+        *args: As for ``monai.engines.SupervisedTrainer``.
+        teacher: Gives logits ``(B, K)``; it is frozen and kept in eval mode.
+        distiller: The terms; must come with a teacher.
+        teacher_inferer: How the teacher is called; directly by default.
+        max_grad_norm: Norm to which the gradients of all trained parameters are clipped together; ``None`` for no clipping.
+        event_names: Further events.
+        **kwargs: As for ``monai.engines.SupervisedTrainer``; ``decollate`` is False by default.
+
+    Raises:
+        ValueError: A teacher without a distiller or the reverse; taps on a compiled student.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        teacher: nn.Module | None = None,
+        distiller: Distiller | None = None,
+        teacher_inferer: Inferer | None = None,
+        max_grad_norm: float | None = None,
+        event_names: list[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if (teacher is None) != (distiller is None):
+            raise ValueError("teacher and distiller belong together: give both, or none to train without a teacher")
+        if kwargs.get("compile") and distiller is not None and len(distiller.student_taps):
+            raise ValueError(
+                "features cannot be tapped inside a compiled student: compile=False, or terms without taps"
+            )
+        # handlers are attached inside super().__init__ and may want these
+        self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
+        self.distiller = distiller
+        self.teacher_inferer = teacher_inferer or SimpleInferer()
+        self.max_grad_norm = max_grad_norm
+        kwargs.setdefault("decollate", False)
+        super().__init__(*args, event_names=[DistillationEvents, *(event_names or [])], **kwargs)
+        self.scaler = self._make_scaler()
+
+    def run(self) -> None:
+        """Train up to ``max_epochs``; a run that is already there is left as it is."""
+        if self.state.max_epochs is not None and self.state.epoch >= self.state.max_epochs:
+            logger.info("all %s epochs are done, nothing to train", self.state.max_epochs)
+            return
+        Workflow.run(self)  # SupervisedTrainer.run would put a new CUDA-only scaler in place of ours
+
+    def _make_scaler(self) -> torch.amp.GradScaler | None:
+        if not self.amp:
+            return None
+        device, dtype = self.state.device.type, self.amp_kwargs.get("dtype")
+        return torch.amp.GradScaler(device, enabled=device == "cuda" and dtype in (None, torch.float16))
+
+    def _iteration(self, engine: SupervisedTrainer, batchdata: dict[str, Any]) -> dict[str, Any]:
+        if batchdata is None:
+            raise ValueError("Must provide batch data for current iteration.")
+        prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        inputs, targets, args, kwargs = prepared if len(prepared) == 4 else (*prepared, (), {})
+        inputs, targets = _plain(inputs), _plain(targets)
+        output = engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: targets}
+
+        first, last = self._place_in_accumulation()
+        self.network.train()
+        if first:
+            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+        if self.distiller is None:
+            with self._autocast():
+                prediction = self.inferer(inputs, self.network, *args, **kwargs)
+            self._complete_forward(prediction, targets)
+            output[Keys.LOSS] = output["terms"]["task"]
+        else:
+            self._distil(inputs, targets, batchdata, args, kwargs)
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
+        self._learn(output[Keys.LOSS] / self.accumulation_steps, step=last)
+        output["terms"] = {name: value.detach() for name, value in output["terms"].items()}
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _distil(self, inputs: Tensor, targets: Tensor, batchdata: Any, args: Any, kwargs: Any) -> None:
+        assert self.teacher is not None
+        assert self.distiller is not None
+        output = self.state.output
+        self.teacher.eval()
+        self.distiller.train()
+        with self._autocast():
+            with torch.no_grad(), self.distiller.teacher_taps.collect() as teacher_features:
+                teacher_logits = self.teacher_inferer(inputs, self.teacher)
+            output["teacher_pred"] = teacher_logits.float()
+            self.fire_event(DistillationEvents.TEACHER_FORWARD_COMPLETED)
+            with self.distiller.student_taps.collect() as student_features:
+                prediction = self.inferer(inputs, self.network, *args, **kwargs)
+        self._complete_forward(prediction, targets)
+        distilled = self.distiller(
+            DistillationInputs(
+                student_logits=output[Keys.PRED],
+                teacher_logits=output["teacher_pred"],
+                labels=targets,
+                student_features=[feature.float() for feature in student_features],
+                teacher_features=[feature.float() for feature in teacher_features],
+                batch=batchdata,
+            ),
+            epoch=(self.state.iteration - 1) / self.state.epoch_length,
+        )
+        output[Keys.LOSS] = output["terms"]["task"] + distilled.total
+        output["terms"].update(distilled.raw)
+        output["weighted_terms"] = distilled.weighted
+        self.fire_event(DistillationEvents.DISTILLATION_LOSS_COMPLETED)
+
+    def _complete_forward(self, prediction: Tensor, targets: Tensor) -> None:
+        self.state.output[Keys.PRED] = prediction.float()
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        task = self.loss_function(self.state.output[Keys.PRED], targets).mean()
+        self.state.output["terms"] = {"task": task}
+
+    def _learn(self, loss: Tensor, step: bool) -> None:
+        scaler = self.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if not step:
+            return
+        if self.max_grad_norm is not None:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+
+    def _place_in_accumulation(self) -> tuple[bool, bool]:
+        """Whether this batch is the first and the last of those whose gradients are added up."""
+        steps, length = self.accumulation_steps, self.state.epoch_length
+        place = self.state.iteration - 1 if length is None else (self.state.iteration - 1) % length
+        return place % steps == 0, (place + 1) % steps == 0 or place + 1 == length
+
+
+def _plain(value: Any) -> Any:
+    return value.as_tensor() if isinstance(value, MetaTensor) else value

@@ -1,0 +1,86 @@
+"""What a distillation term is given, and what it is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdmri_monai.losses.schedules import Constant, Schedule
+
+
+@dataclass(frozen=True)
+class DistillationInputs:
+    """One batch as both networks saw it, in float32.
+
+    Attributes:
+        student_logits: Shape ``(B, K)``.
+        teacher_logits: Shape ``(B, K)``, without gradient.
+        labels: Classes, integers, shape ``(B,)``.
+        student_features: Tapped maps ``(B, C_l, H_l, W_l)``, finest first.
+        teacher_features: Tapped maps of the teacher, without gradient.
+        batch: Everything else of the batch after augmentation (image, mask, ...).
+    """
+
+    student_logits: Tensor
+    teacher_logits: Tensor
+    labels: Tensor
+    student_features: Sequence[Tensor] = ()
+    teacher_features: Sequence[Tensor] = ()
+    batch: Mapping[str, Any] = field(default_factory=dict)
+
+
+class DistillationTerm(nn.Module, ABC):
+    """A callable on ``DistillationInputs`` that gives one number; a module, because some terms learn."""
+
+    def build(self, student_shapes: Sequence[torch.Size], teacher_shapes: Sequence[torch.Size]) -> None:
+        """Make the layers that depend on the tapped networks; called once, before the optimiser exists.
+
+        Args:
+            student_shapes: Shapes ``(C, H, W)`` of the student's taps.
+            teacher_shapes: Shapes ``(C, H, W)`` of the teacher's taps.
+
+        Raises:
+            ValueError: The taps do not give what the term wants.
+        """
+        del student_shapes, teacher_shapes
+
+    @abstractmethod
+    def forward(self, inputs: DistillationInputs) -> Tensor:
+        """Value of the term, a scalar; the mean over the batch."""
+
+
+class WeightedTerm(nn.Module):
+    """A named term with its weight, which may change over the epochs.
+
+    Args:
+        name: Name under which the term is logged.
+        term: The term.
+        weight: Factor at full strength.
+        schedule: Factor over time, 0..1; constant by default.
+
+    Raises:
+        ValueError: The weight is negative.
+    """
+
+    def __init__(
+        self, name: str, term: DistillationTerm, weight: float = 1.0, schedule: Schedule | None = None
+    ) -> None:
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"weight of {name} is {weight}, it must not be negative")
+        self.name = name
+        self.term = term
+        self.weight = weight
+        self.schedule = schedule or Constant()
+
+    def weight_at(self, epoch: float) -> float:
+        """Weight after ``epoch`` epochs, which may be a fraction."""
+        return self.weight * self.schedule(epoch)
+
+    def forward(self, inputs: DistillationInputs) -> Tensor:
+        """Raw value of the term, without its weight."""
+        value: Tensor = self.term(inputs)
+        return value
