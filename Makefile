@@ -4,13 +4,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BUNDLE := bundles/kd
-TRAIN := $(BUNDLE)/configs/train.json
-DATA := $(BUNDLE)/dataset
-RUNS := $(BUNDLE)/runs
-RUN := $(BIN)/python -W ignore -m monai.bundle run
-LOGGING := --logging_file $(BUNDLE)/configs/logging.conf
-
 .PHONY: install demo test lint clean
 
 install: $(VENV)/installed
@@ -32,4 +25,4 @@ lint: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(DATA) $(RUNS)
+	rm -rf $(VENV) bundles/kd/phantoms bundles/kd/dataset bundles/kd/runs

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from kdmri_monai.data.errors import BadSliceError, BadSourceError
 from kdmri_monai.data.limits import ReadLimits
@@ -132,7 +133,7 @@ def open_archive(ref: ArchiveRef, limits: ReadLimits) -> Iterator[zipfile.ZipFil
         try:
             archive = zipfile.ZipFile(file)
         except (*_DAMAGE, NotImplementedError) as error:
-            raise BadArchiveError(ref.name, _why_no_directory(file, error)) from error
+            raise BadArchiveError(ref.name, _why_no_directory(cast(IO[bytes], file), error)) from error
         with archive:
             _check_directory(archive, ref, limits)
             yield archive
@@ -233,7 +234,7 @@ def _write(copy: io.BufferedWriter, piece: bytes, target: Path) -> None:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-def _next_piece(member: io.BufferedIOBase | zipfile.ZipExtFile, name: str) -> bytes:
+def _next_piece(member: IO[bytes], name: str) -> bytes:
     try:
         return member.read(_CHUNK)
     except _DAMAGE as error:
@@ -281,7 +282,7 @@ def _unsafe(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _why_no_directory(file: io.BufferedReader, error: Exception) -> str:
+def _why_no_directory(file: IO[bytes], error: Exception) -> str:
     file.seek(0)
     if file.read(4) == b"PK\3\4":
         return f"is truncated or damaged ({error}); fetch it again"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdmri_monai.data.errors import BadSliceError
-from kdmri_monai.data.hdf5 import has_dataset, open_hdf5, read_dataset
+from kdmri_monai.data.hdf5 import has_member, open_group, open_hdf5, read_dataset
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.pixels import check_image
 from kdmri_monai.data.records import RawSlice
@@ -40,9 +40,10 @@ def read_cjdata(data: bytes, name: str, slice_id: str, limits: ReadLimits) -> Ra
         BadSliceError: Not HDF5; a field is missing, of the wrong kind or out of range; the mask differs in size.
     """
     with open_hdf5(data, name) as file:
-        label = _label(file, name)
-        patient = _patient(file, name)
-        image = read_dataset(file, IMAGE, name, limits.side**2).T
+        struct = open_group(file, name, "cjdata")
+        label = _label(struct, name)
+        patient = _patient(struct, name)
+        image = read_dataset(struct, IMAGE, name, limits.side**2).T
         check_image(image, name, IMAGE, limits)
         return RawSlice(
             id=slice_id,
@@ -50,14 +51,14 @@ def read_cjdata(data: bytes, name: str, slice_id: str, limits: ReadLimits) -> Ra
             label=label,
             patient=patient,
             patient_source=PID,
-            mask=_mask(file, image.shape, name) if has_dataset(file, MASK) else None,
-            border=_border(file, name) if has_dataset(file, BORDER) else None,
+            mask=_mask(struct, image.shape, name) if has_member(struct, "tumorMask") else None,
+            border=_border(struct, name) if has_member(struct, "tumorBorder") else None,
         )
 
 
-def _label(file: Any, name: str) -> int:
+def _label(struct: Any, name: str) -> int:
     """Class 0..2 of the 1..3 in the file."""
-    values = read_dataset(file, LABEL, name, _SMALL)
+    values = read_dataset(struct, LABEL, name, _SMALL)
     allowed = f"allowed are 1..{len(CLASSES)}"
     if values.size != 1:
         raise BadSliceError(name, LABEL, f"has {values.size} values, one is needed; {allowed}")
@@ -67,9 +68,9 @@ def _label(file: Any, name: str) -> int:
     return int(value) - 1
 
 
-def _patient(file: Any, name: str) -> str:
+def _patient(struct: Any, name: str) -> str:
     """MATLAB text: character codes, UTF-16."""
-    codes = read_dataset(file, PID, name, _SMALL)
+    codes = read_dataset(struct, PID, name, _SMALL)
     if not codes.size:
         raise BadSliceError(name, PID, "is empty")
     if not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0 or codes.max() > 0xFFFF:
@@ -80,19 +81,19 @@ def _patient(file: Any, name: str) -> str:
     return text
 
 
-def _mask(file: Any, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
-    array = read_dataset(file, MASK, name, max(_SMALL, 4 * shape[0] * shape[1])).T
+def _mask(struct: Any, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
+    array = read_dataset(struct, MASK, name, max(_SMALL, 4 * shape[0] * shape[1])).T
     if array.shape != shape:
         got, want = (" x ".join(map(str, size)) for size in (array.shape, shape))
         raise BadSliceError(name, MASK, f"has {got} pixels, the image has {want}")
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadSliceError(name, MASK, "has values that are not finite")
     return array != 0
 
 
-def _border(file: Any, name: str) -> NDArray[np.float64] | None:
+def _border(struct: Any, name: str) -> NDArray[np.float64] | None:
     """Points (x, y) counted from 0; ``None`` for a border without points."""
-    values = read_dataset(file, BORDER, name, _SMALL).astype(np.float64).ravel()
+    values = read_dataset(struct, BORDER, name, _SMALL).astype(np.float64).ravel()
     if values.size % 2:
         raise BadSliceError(name, BORDER, f"has {values.size} numbers, pairs x, y are expected")
     if not np.isfinite(values).all():

@@ -15,8 +15,8 @@ _PLANE_WORDS = {
 def class_of_name(text: str) -> int | None:
     """The class that a name stands for, ``None`` where it is none of the three.
 
-    Case, separators, a plural and the word tumour, in both spellings, do not matter: ``Pituitary_tumor``, ``pituitary``,
-    ``Gliomas``, ``meningioma-tumour``.
+    Case, separators, a plural and the word tumour, in both spellings, do not matter: ``Pituitary_tumor``,
+    ``pituitary``, ``Gliomas``, ``meningioma-tumour``.
 
     Args:
         text: Name of a folder, or a label.

@@ -6,7 +6,6 @@ reader needs to trust it added: where the slices come from, their digests, the r
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +18,13 @@ from kdmri_monai.data.leakage import check_leakage
 from kdmri_monai.data.published_folds import read_published_folds
 from kdmri_monai.data.records import SliceRecord
 from kdmri_monai.data.splits import Assignment, SplitOptions
+from kdmri_monai.data.store_path import parse_store_path
 from kdmri_monai.data.taxonomy import CLASSES, SPLITS
 
 __all__ = ["build_datalist", "check_leakage", "load_split", "read_datalist", "write_datalist"]
 
 IMAGES, MASKS = "images.npy", "masks.npy"
 LOADED = ("image", "mask", "label", "patient", "family", "id", "plane", "source", "sha256")
-
-_STORE_ROW = re.compile(r"(?P<file>.+?)(?P<row>#[0-9]+)?", re.DOTALL)
 
 
 def build_datalist(
@@ -38,7 +36,7 @@ def build_datalist(
         records: Slices as the image store holds them.
         assignment: Their splits and folds.
         options: How they were split.
-        provenance: Further fields: ``name``, ``description``, ``source``, ``skipped``, ``preparation``.
+        provenance: Further fields: ``name``, ``description``, ``source``, ``counts``, ``skipped``, ``preparation``.
 
     Returns:
         The datalist; entries follow the rows of the image store.
@@ -63,7 +61,6 @@ def build_datalist(
         "validation_fraction": options.validation if folded else None,
         "folds_file": _folds_file(options.folds_file),
         "notes": list(assignment.notes),
-        "counts": {split: _counts(entries[split]) for split in SPLITS},
         **entries,
     }
     twice = sorted(computed.keys() & provenance.keys())
@@ -133,7 +130,7 @@ def load_split(path: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: The datalist, or an image store that it names, does not exist.
         LeakageError: The datalist leaks.
-        ValueError: Unknown or empty split, a datalist of another form, or a path outside the folder.
+        ValueError: Unknown or empty split, or a datalist of another form, or one that names a path outside its folder.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, allowed are {', '.join(SPLITS)}")
@@ -144,11 +141,10 @@ def load_split(path: Path, split: str) -> list[dict[str, Any]]:
         raise ValueError(f"{path}: {split} is empty; slices are in {', '.join(filled) or 'no split at all'}")
     folder = os.path.dirname(os.path.abspath(path))
     loaded = []
-    for number, entry in enumerate(datalist[split]):
-        place = f"{path}: {split}, entry {number}"
-        paths = {key: _absolute(folder, entry[key], f"{place}: {key}") for key in ("image", "mask") if key in entry}
+    for entry in datalist[split]:
+        paths = {key: _absolute(folder, entry[key]) for key in ("image", "mask") if key in entry}
         loaded.append({key: paths.get(key, entry[key]) for key in LOADED if key in entry})
-    _check_stores(path, loaded)
+    _check_stores(path, folder, datalist[split])
     return loaded
 
 
@@ -169,16 +165,6 @@ def _entry(record: SliceRecord, families: Mapping[str, str], assignment: Assignm
     }
 
 
-def _counts(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    labels = Counter(entry["label"] for entry in entries)
-    return {
-        "slices": len(entries),
-        "patients": len({entry["patient"] for entry in entries}),
-        "families": len({entry["family"] for entry in entries}),
-        "classes": {name: labels[label] for label, name in enumerate(CLASSES)},
-    }
-
-
 def _folds_file(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
@@ -195,19 +181,15 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _absolute(folder: str, text: str, place: str) -> str:
-    match = _STORE_ROW.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{place} is {text!r}, expected a path")
-    path = os.path.normpath(os.path.join(folder, match["file"]))
-    if os.path.commonpath([folder, path]) != folder or path == folder:
-        raise ValueError(f"{place} is {text!r}, which lies outside the folder {folder}")
-    return path + (match["row"] or "")
+def _absolute(folder: str, text: str) -> str:
+    file, row = parse_store_path(text)
+    return os.path.join(folder, file) + ("" if row is None else f"#{row}")
 
 
-def _check_stores(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    for key in ("image", "mask"):
-        files = {re.sub(r"#[0-9]+$", "", entry[key]) for entry in entries if key in entry}
-        missing = sorted(file for file in files if not os.path.isfile(file))
-        if missing:
-            raise FileNotFoundError(f"{missing[0]}, named in {path}, does not exist; make it again with kdmri prepare")
+def _check_stores(path: Path, folder: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    files = {parse_store_path(entry[key])[0] for entry in entries for key in ("image", "mask") if key in entry}
+    missing = sorted(file for file in files if not os.path.isfile(os.path.join(folder, file)))
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}/{missing[0]}, named in {path}, does not exist; make it again with kdmri prepare"
+        )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kdmri_monai.data.store_path import is_store_path
 from kdmri_monai.data.taxonomy import CLASSES, PLANES, SPLITS
 
 FORMAT = "kdmri-datalist-1"
@@ -18,10 +19,11 @@ def _whole(value: Any, least: int = 0) -> bool:
 
 
 TEXT: Check = (lambda value: isinstance(value, str) and bool(value.strip()) and "\0" not in value, "a text")
+PLACE: Check = (is_store_path, "a path inside the folder of the datalist, like images.npy#17")
 COUNT: Check = (_whole, "a whole number from 0")
 
 ENTRY_REQUIRED: Mapping[str, Check] = {
-    "image": TEXT,
+    "image": PLACE,
     "label": (lambda value: _whole(value) and value < len(CLASSES), f"a whole number 0 .. {len(CLASSES) - 1}"),
     "patient": TEXT,
     "family": TEXT,
@@ -35,7 +37,7 @@ ENTRY_REQUIRED: Mapping[str, Check] = {
     "sha256": (lambda value: isinstance(value, str) and bool(_DIGEST.fullmatch(value)), "64 hexadecimal digits"),
 }
 ENTRY_OPTIONAL: Mapping[str, Check] = {
-    "mask": TEXT,
+    "mask": PLACE,
     "fold": COUNT,
     "plane": (lambda value: value in PLANES, f"one of {', '.join(PLANES)}"),
 }
@@ -92,4 +94,4 @@ def _check_fields(
 def _shown(value: Any) -> str:
     """A value as a message shows it, cut to a length that a line can hold."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 80 else f"{text[:77]}..."

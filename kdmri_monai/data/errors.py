@@ -25,3 +25,7 @@ class BadSourceError(ValueError):
 
 class LeakageError(ValueError):
     """A patient, a family or an image stands in more than one split."""
+
+
+class FetchError(RuntimeError):
+    """A published file cannot be fetched: the server, its list of files, a checksum, or room for the file."""

@@ -4,11 +4,11 @@ HDF5 can point out of the file: soft and external links, external storage, virtu
 chunks and filters are checked before anything is allocated.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import h5py
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5s, h5t, h5z
 from numpy.typing import NDArray
@@ -46,29 +46,37 @@ def open_hdf5(data: bytes, name: str) -> Iterator[Any]:
         file.close()
 
 
-def has_dataset(file: Any, path: str) -> bool:
-    """Whether a path leads somewhere, be it allowed or not; links are not followed.
+def open_group(file: Any, name: str, group: str) -> Any:
+    """A group at the top of a file, as an ``h5py.h5g.GroupID``.
 
     Args:
         file: From ``open_hdf5``.
-        path: Names joined by ``/``.
+        name: Name of the file for people.
+        group: Name of the group.
+
+    Raises:
+        BadSliceError: Missing, a link, not a group.
     """
-    group = h5g.open(file, b"/")
-    for part in path.encode().split(b"/"):
-        if not isinstance(group, h5g.GroupID) or part not in group:
-            return False
-        if group.links.get_info(part).type != h5l.TYPE_HARD:
-            return True
-        group = h5o.open(group, part)
-    return True
+    try:
+        node = _follow(h5g.open(file, b"/"), group, name, group)
+    except _FAILURES as error:
+        raise _told(error, name, group) from error
+    if not isinstance(node, h5g.GroupID):
+        raise BadSliceError(name, group, "is not a struct")
+    return node
 
 
-def read_dataset(file: Any, path: str, name: str, most: int) -> NDArray[np.generic]:
+def has_member(group: Any, member: str) -> bool:
+    """Whether a group from ``open_group`` has a member, be it allowed or not; links are not followed."""
+    return member.encode() in group
+
+
+def read_dataset(group: Any, path: str, name: str, most: int) -> NDArray[np.generic]:
     """A numeric dataset, as it lies in the file (MATLAB's columns are rows here).
 
     Args:
-        file: From ``open_hdf5``.
-        path: Names joined by ``/``.
+        group: From ``open_group``.
+        path: Names of group and dataset joined by ``/``.
         name: Name of the file for people.
         most: Most elements.
 
@@ -79,50 +87,49 @@ def read_dataset(file: Any, path: str, name: str, most: int) -> NDArray[np.gener
         BadSliceError: Missing, not numeric, larger than allowed, stored outside the file, damaged.
     """
     try:
-        dataset = _open_dataset(file, path, name)
+        dataset = _follow(group, path.rpartition("/")[2], name, path)
+        if not isinstance(dataset, h5d.DatasetID):
+            raise BadSliceError(name, path, "is not an array")
         if h5a.exists(dataset, b"MATLAB_empty"):
             return np.empty((0, 0))
-        _check_storage(dataset, path, name, most)
-        array = np.empty(dataset.shape, dataset.dtype.newbyteorder("="))
+        kind = _check_storage(dataset, path, name, most)
+        array = np.empty(dataset.shape, kind.newbyteorder("="))
         dataset.read(h5s.ALL, h5s.ALL, array)
     except _FAILURES as error:
-        if isinstance(error, BadSliceError):
-            raise
-        raise BadSliceError(name, path, f"is damaged: {error}") from error
+        raise _told(error, name, path) from error
     return array
 
 
-def _open_dataset(file: Any, path: str, name: str) -> Any:
-    """Walk hard links only."""
-    node, seen = h5g.open(file, b"/"), ""
-    for part in path.split("/"):
-        seen = f"{seen}/{part}".lstrip("/")
-        if not isinstance(node, h5g.GroupID):
-            raise BadSliceError(name, path, f"is missing: {seen.rpartition('/')[0]} is not a group")
-        if part.encode() not in node:
-            raise BadSliceError(name, path, "is missing" if seen == path else f"is missing: there is no {seen}")
-        if node.links.get_info(part.encode()).type != h5l.TYPE_HARD:
-            raise BadSliceError(name, path, f"is refused: {seen} is a soft or external link")
-        node = h5o.open(node, part.encode())
-    if not isinstance(node, h5py.h5d.DatasetID):
-        raise BadSliceError(name, path, "is not a dataset")
-    return node
+def _follow(group: Any, member: str, name: str, path: str) -> Any:
+    """A member of a group; hard links only."""
+    key = member.encode()
+    if key not in group:
+        raise BadSliceError(name, path, "is missing")
+    if group.links.get_info(key).type != h5l.TYPE_HARD:
+        raise BadSliceError(name, path, "is refused: it is a soft or external link")
+    return h5o.open(group, key)
 
 
-def _check_storage(dataset: Any, path: str, name: str, most: int) -> None:
-    kind = dataset.get_type().get_class()
-    if kind not in (h5t.INTEGER, h5t.FLOAT) or dataset.dtype.itemsize > 8:
+def _told(error: Exception, name: str, path: str) -> BadSliceError:
+    return error if isinstance(error, BadSliceError) else BadSliceError(name, path, f"is damaged: {error}")
+
+
+def _check_storage(dataset: Any, path: str, name: str, most: int) -> np.dtype[Any]:
+    """Refuse what is not a plain array of numbers inside the file; returns the type of its elements."""
+    if dataset.get_type().get_class() not in (h5t.INTEGER, h5t.FLOAT) or dataset.dtype.itemsize > 8:
         raise BadSliceError(name, path, "does not hold numbers")
     if dataset.get_space().get_simple_extent_type() == h5s.NULL:
         raise BadSliceError(name, path, "is empty")
-    if int(np.prod(dataset.shape, dtype=object)) > most:
+    if math.prod(dataset.shape) > most:
         size = " x ".join(map(str, dataset.shape))
         raise BadSliceError(name, path, f"has {size} elements, more than the {most:,} allowed")
     plist = dataset.get_create_plist()
-    if plist.get_layout() not in _LAYOUTS or plist.get_external_count():
+    layout = plist.get_layout()
+    if layout not in _LAYOUTS or plist.get_external_count():
         raise BadSliceError(name, path, "is refused: its data lie in another file")
     filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
     if not filters <= _FILTERS:
         raise BadSliceError(name, path, f"is refused: HDF5 filters {sorted(filters - _FILTERS)}, not those of MATLAB")
-    if plist.get_layout() == h5d.CHUNKED and int(np.prod(plist.get_chunk(), dtype=object)) > most:
+    if layout == h5d.CHUNKED and math.prod(plist.get_chunk()) > most:
         raise BadSliceError(name, path, f"is refused: chunks of {plist.get_chunk()} elements")
+    return dataset.dtype

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def item_line(
         remarks: What was said.
     """
     parts: dict[str, Sequence[Any]] = {
-        "slices": [asdict(record) for record in records],
+        "slices": [vars(record) for record in records],
         "mask_crcs": mask_crcs,
         "skipped": [finding.as_dict() for finding in skipped],
         "remarks": [remark.as_dict() for remark in remarks],
@@ -139,7 +139,7 @@ def item_line(
 
 
 def record_from_dict(fields: dict[str, Any]) -> SliceRecord:
-    """A record as ``dataclasses.asdict`` and JSON give it.
+    """A record from its fields, as JSON gives them back.
 
     Args:
         fields: All fields, tuples as lists.

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from kdmri_monai.data.errors import LeakageError
 from kdmri_monai.data.families import merge_patients
 from kdmri_monai.data.splits import GroupRule
+from kdmri_monai.data.store_path import parse_store_path
 from kdmri_monai.data.taxonomy import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def check_leakage(datalist: Mapping[str, Any]) -> None:
         _offence("patients", ((entry["patient"], split) for split, entry in rows)),
         _offence("slice ids", ((entry["id"], split) for split, entry in rows)),
         _offence("identical images", ((entry["sha256"], split) for split, entry in rows)),
-        _offence("stored images", ((entry["image"], split) for split, entry in rows)),
+        _offence("stored images", ((parse_store_path(entry["image"]), split) for split, entry in rows)),
     ]
     by_family = [(families[entry["patient"]], split) for split, entry in rows]
     if rule == "family":

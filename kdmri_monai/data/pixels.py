@@ -41,19 +41,21 @@ def check_image(image: NDArray[np.generic], name: str, field: str, limits: ReadL
 def percentile_range(image: NDArray[np.generic]) -> tuple[float, float]:
     """The ``LOWER`` and ``UPPER`` percentile, as ``numpy.percentile`` with linear interpolation gives them.
 
-    A partial sort at the four ranks in question, in the image's own dtype.
+    Exact; from a histogram for 8 and 16 bit integers, which takes half the time of a partial sort.
 
     Args:
         image: Finite real pixels, any shape.
     """
-    flat = image.ravel(order="K")
-    ranks = [quantile / 100 * (flat.size - 1) for quantile in (LOWER, UPPER)]
-    below = [int(rank) for rank in ranks]
-    above = [min(rank + 1, flat.size - 1) for rank in below]
-    ordered = np.partition(flat, sorted({*below, *above}))
-    values = [(float(ordered[low]), float(ordered[high])) for low, high in zip(below, above, strict=True)]
-    lower, upper = (a + (b - a) * (rank - int(rank)) for (a, b), rank in zip(values, ranks, strict=True))
-    return lower, upper
+    if image.dtype.kind not in "iu" or image.dtype.itemsize > 2:
+        lower, upper = np.percentile(image.astype(np.float64), [LOWER, UPPER])
+        return float(lower), float(upper)
+    flat, least = image.ravel(order="K"), int(image.min())
+    ranked = np.cumsum(np.bincount(flat if least == 0 else np.subtract(flat, least, dtype=np.intp)))
+    ranks = np.array([LOWER, UPPER]) / 100 * (flat.size - 1)
+    below = np.searchsorted(ranked, np.floor(ranks), side="right")
+    above = np.searchsorted(ranked, np.ceil(ranks), side="right")
+    lower, upper = least + below + (above - below) * (ranks - np.floor(ranks))
+    return float(lower), float(upper)
 
 
 def to_bytes(image: NDArray[np.generic], lower: float, upper: float) -> NDArray[np.uint8]:
@@ -64,6 +66,8 @@ def to_bytes(image: NDArray[np.generic], lower: float, upper: float) -> NDArray[
         lower: Value that becomes 0.
         upper: Value that becomes 255; larger than ``lower``.
     """
+    if image.flags.f_contiguous and not image.flags.c_contiguous:
+        return to_bytes(image.T, lower, upper).T  # a table is read several times faster in the order of memory
     if image.dtype.kind not in "iu" or image.dtype.itemsize > 2:
         return _scale(image.astype(np.float64), lower, upper)
     unsigned = np.dtype(f"u{image.dtype.itemsize}")
@@ -116,7 +120,7 @@ def resample(square: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 
 def _block_mean(square: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     """Sum strided views, rows first: many times faster than a reduction over a reshaped array."""
-    rows = square[0::factor].astype(np.uint32 if factor > 16 else np.uint16)
+    rows: NDArray[np.uint32] = square[0::factor].astype(np.uint32 if factor > 16 else np.uint16)
     for offset in range(1, factor):
         rows += square[offset::factor]
     total = rows[:, 0::factor].copy()

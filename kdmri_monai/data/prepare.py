@@ -1,7 +1,7 @@
 """From a source to a dataset folder: ``prepare_dataset``.
 
-The folder holds ``images.npy``, ``masks.npy`` where there are masks, ``borders.json`` where there are borders, and, when
-all of these are complete, ``datalist.json``. What is needed to go on, and to split again, is in ``.prepare``.
+The folder holds ``images.npy``, ``masks.npy`` where there are masks, ``borders.json`` where there are borders, and,
+when all of these are complete, ``datalist.json``. What is needed to go on, and to split again, is in ``.prepare``.
 """
 
 import errno
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from kdmri_monai.data.atomic import write_atomically
 from kdmri_monai.data.datalist import build_datalist, write_datalist
 from kdmri_monai.data.errors import BadSourceError
 from kdmri_monai.data.findings import Finding
@@ -28,7 +29,7 @@ from kdmri_monai.data.store import IMAGES, MASKS, StoreWriteError, open_store
 from kdmri_monai.data.summary import count_slices
 from kdmri_monai.data.verdicts import refuse_known_ids, refuse_two_labels
 from kdmri_monai.data.workers import read_in_order
-from kdmri_monai.data.workspace import BORDERS, DATALIST, Workspace, write_atomically
+from kdmri_monai.data.workspace import BORDERS, DATALIST, Workspace
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -41,8 +42,8 @@ class PrepareResult:
 
     Attributes:
         folder: The dataset folder.
-        action: ``prepared``; ``resumed`` where an interrupted preparation went on; ``split again`` where the images were
-            there; ``nothing to do`` where all was.
+        action: ``prepared``; ``resumed`` where an interrupted preparation went on; ``split again`` where the images
+            were there; ``nothing to do`` where all was.
         datalist: Content of ``datalist.json``.
     """
 
@@ -164,6 +165,8 @@ def _datalist(
         raise BadSourceError(f"{found.path}: no slice can be used: {first}")
     assignment = assign_splits(records, split)
     provenance = {
+        "name": found.path.resolve().name,
+        "description": f"Brain tumour slices from {found.kind}, prepared by kdmri_monai",
         "source": {"kind": found.kind, "name": found.path.resolve().name, "files": len(found.files)},
         "counts": count_slices(records, assignment.split, group_families(records), skipped, state.remarks),
         "skipped": [finding.as_dict() for finding in skipped],
@@ -175,7 +178,7 @@ def _datalist(
 def _write_borders(path: Path, records: Sequence[SliceRecord]) -> None:
     borders = {record.id: record.border for record in records if record.border is not None}
     if borders:
-        write_atomically(path, json.dumps(borders, separators=(",", ":")) + "\n")
+        write_atomically(path, json.dumps(borders, separators=(",", ":")).encode() + b"\n")
 
 
 def _finished_datalist(out: Path, preparation: dict[str, Any], options: PrepareOptions) -> dict[str, Any] | None:

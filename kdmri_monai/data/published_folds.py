@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from kdmri_monai.data.errors import BadSourceError
 
 _MOST_BYTES = 64 * 2**20  # a fold file of 3,064 slices has 26 KB
+_UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,14 @@ def _cvind(path: Path, content: bytes) -> NDArray[Any]:
     """The array of a MATLAB file."""
     import h5py  # here: h5py and SciPy are slow to start
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         if content.startswith(b"MATLAB 5.0"):
             return np.asarray(loadmat(io.BytesIO(content), variable_names=["cvind"])["cvind"])
         with h5py.File(io.BytesIO(content), "r") as file:
-            dataset = file["cvind"]
-            if not isinstance(dataset, h5py.Dataset) or dataset.size is None or dataset.size > _MOST_BYTES:
-                raise BadSourceError(f"{path}: cvind is no array of folds")
-            return np.asarray(dataset[()])
-    except (OSError, KeyError, MatReadError, TypeError) as error:
+            values = file["cvind"][()]  # a group has no values: AttributeError, ValueError or TypeError
+            return np.asarray(values)
+    except _UNREADABLE as error:
         raise BadSourceError(f"{path}: the array cvind cannot be read: {error}") from error
 
 

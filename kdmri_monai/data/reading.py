@@ -100,4 +100,4 @@ def _stored_mask(raw: RawSlice, name: str, size: int) -> tuple[NDArray[np.bool_]
 def _flat_points(points: NDArray[np.float64], shape: tuple[int, ...], size: int) -> tuple[float, ...]:
     """x0, y0, x1, y1, ... to a hundredth of a stored pixel."""
     stored = store_points(points, (shape[0], shape[1]), size)
-    return tuple(round(float(value), 2) for value in stored.ravel())
+    return tuple(np.round(stored, 2).ravel().tolist())

@@ -88,5 +88,9 @@ def files_below(root: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def readable_name(path: Path, root: Path) -> str:
     """Name of a file for people: its path from the root, with what cannot be printed escaped."""
-    text = path.relative_to(root).as_posix()
+    return printable(path.relative_to(root).as_posix())
+
+
+def printable(text: str) -> str:
+    """A text from a file system, with what cannot be printed escaped."""
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -10,7 +10,7 @@ from kdmri_monai.data.errors import BadSliceError
 from kdmri_monai.data.findings import Finding
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.records import RawSlice
-from kdmri_monai.data.source_contract import Listing, Source, files_below, natural_key, readable_name
+from kdmri_monai.data.source_contract import Listing, Source, files_below, natural_key, printable, readable_name
 from kdmri_monai.data.source_figshare import is_slice_file
 
 
@@ -30,7 +30,7 @@ class MatFile:
     def slices(self) -> Iterator[RawSlice | Finding]:
         """The one slice; its id is the name of the file without ending."""
         data = read_file(Path(self.path), self.name, self.limits.member_bytes)
-        yield read_cjdata(data, self.name, Path(self.path).stem, self.limits)
+        yield read_cjdata(data, self.name, printable(Path(self.path).stem), self.limits)
 
 
 def recognise_mat_files(path: Path, limits: ReadLimits) -> Source | None:

@@ -1,8 +1,8 @@
 """NIfTI volumes, cut into slices.
 
-A volume is turned to the closest RAS axes without interpolation and shown in radiological convention: axial and coronal
-slices have the patient's right on the left of the picture, anterior or superior up; sagittal slices have anterior on the
-left, superior up. Pixels that are not square are made so, at the finer of the two spacings.
+A volume is turned to the closest RAS axes without interpolation and shown in radiological convention: axial and
+coronal slices have the patient's right on the left of the picture, anterior or superior up; sagittal slices have
+anterior on the left, superior up. Pixels that are not square are made so, at the finer of the two spacings.
 """
 
 import zlib
@@ -92,14 +92,16 @@ class Volume:
 
 
 class _Loaded:
-    """Voxels of a file as stored, seen along RAS axes; scaled a slice at a time, so that memory stays that of the file."""
+    """Voxels of a file as stored, seen along RAS axes; scaled a slice at a time to save memory."""
 
     def __init__(self, path: str, name: str, field: str, limits: ReadLimits) -> None:
         import nibabel as nib  # not at the top: the other sources start faster without
+        from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
 
         try:
             image = nib.load(path, mmap=False)
-        except (*_FAILURES, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+        except (*_FAILURES, ImageFileError, HeaderDataError) as error:
             raise BadSliceError(name, field, f"is not readable as NIfTI: {error}") from error
         _check_header(image, name, field, limits)
         try:

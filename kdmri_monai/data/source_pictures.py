@@ -19,7 +19,7 @@ from kdmri_monai.data.findings import LEFT_OUT, Finding, Remark
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.pixels import check_image
 from kdmri_monai.data.records import RawSlice
-from kdmri_monai.data.source_contract import Listing, Source, files_below, readable_name
+from kdmri_monai.data.source_contract import Listing, Source, files_below, printable, readable_name
 from kdmri_monai.data.source_mat import read_file
 from kdmri_monai.data.taxonomy import CLASSES
 
@@ -54,7 +54,7 @@ class Picture:
         check_image(image, self.name, "pixels", self.limits)
         mask = None
         if self.mask is not None:
-            mask = read_picture(Path(self.mask), self.name, "mask", self.limits) > 0
+            mask = read_picture(Path(self.mask), self.name, "mask", self.limits) != 0
             if mask.shape != image.shape:
                 got, want = (" x ".join(map(str, size)) for size in (mask.shape, image.shape))
                 raise BadSliceError(self.name, "mask", f"has {got} pixels, the image has {want}")
@@ -167,9 +167,9 @@ def patient_of_file(file: Path, below: tuple[str, ...], name: str, pattern: str 
         group = match and (match.groupdict().get("patient") or (match.group(1) if match.re.groups else match.group()))
         if not group:
             raise BadSliceError(name, "patient", f"is not in the file name: the pattern {pattern!r} does not fit")
-        return group, "file name"
+        return printable(group), "file name"
     if below:
-        return below[0], "folder below the class"
+        return printable(below[0]), "folder below the class"
     return name, NO_PATIENT
 
 

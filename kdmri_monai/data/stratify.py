@@ -80,7 +80,8 @@ def nearest_share(weights: Mapping[str, Weight], fraction: float) -> list[str]:
         Families whose taking brought both shares together nearer to ``fraction``.
     """
     total = np.sum(list(weights.values()), axis=0)
-    taken, chosen = np.zeros(2), []
+    taken = np.zeros(2)
+    chosen: list[str] = []
     for family, weight in weights.items():
         larger = taken + weight
         if np.abs(larger / total - fraction).sum() < np.abs(taken / total - fraction).sum():

@@ -33,8 +33,9 @@ def count_slices(
 
     Returns:
         ``slices``, ``patients``, ``families``, ``with_mask``; ``table`` by split, the sum under ``all``, and class:
-        slices, patients and families of each; ``sizes`` (``rows x columns``), ``planes`` and ``patient_sources``: slices
-        of each; ``skipped`` and ``remarks``: how many, and ``skipped_groups``, ``remark_groups`` as ``group_findings``.
+        slices, patients and families of each; ``sizes`` (``rows x columns``), ``planes`` and ``patient_sources``:
+        slices of each; ``skipped`` and ``remarks``: how many, and ``skipped_groups``, ``remark_groups`` as
+        ``group_findings`` gives them.
     """
     return {
         **_count(records, families),
@@ -54,19 +55,21 @@ def count_slices(
     }
 
 
-def render_summary(counts: Mapping[str, Any]) -> RenderableType:
+def render_summary(counts: Mapping[str, Any], notes: Sequence[str] = ()) -> RenderableType:
     """The summary for a terminal.
 
     Names from the source are shown as they are; nothing in them is taken for markup.
 
     Args:
-        counts: From ``count_slices``.
+        counts: From ``count_slices``; ``counts`` of a datalist.
+        notes: Sentences on the split; ``notes`` of a datalist.
     """
     parts: list[RenderableType] = [_class_table(counts), _facts(counts)]
     if counts["skipped_groups"]:
         parts.append(_findings_table("Left out", counts["skipped_groups"], "bold red"))
     if counts["remark_groups"]:
         parts.append(_findings_table("To know", counts["remark_groups"], "bold yellow"))
+    parts += [Text(f"Note: {note}", style="yellow") for note in notes]
     return Group(*parts)
 
 

@@ -6,7 +6,6 @@ are there. When a preparation goes on, every row is compared with its digest in 
 """
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,7 +82,8 @@ class Workspace:
         Raises:
             OSError: A file cannot be written; what was stored before is kept.
         """
-        records, crcs = [], []
+        records: list[SliceRecord] = []
+        crcs: list[int] = []
         for entry in slices:
             index = len(state.records) + len(records)
             self._part(IMAGES).write(index, entry.pixels)
@@ -224,25 +224,3 @@ def _mask_row(packed: bytes | None, size: int) -> bytes:
     if packed is None:
         return bytes(size * size)
     return np.unpackbits(np.frombuffer(packed, np.uint8), count=size * size).tobytes()
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Text into a file that is there either whole or not at all.
-
-    Args:
-        path: File.
-        content: Text.
-
-    Raises:
-        OSError: It cannot be written; an older file stays as it was.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -57,7 +57,8 @@ class CurveWriter:
         if self.validation_terms is not None:
             self.validation_terms.attach(trainer)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._write)
-        trainer.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
+        # not on EXCEPTION_RAISED: Ignite drops an exception that has a handler
+        trainer.add_event_handler(Events.COMPLETED, self._close)
 
     def _open(self, trainer: Engine) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +98,6 @@ class CurveWriter:
     def _close(self, *_: Any) -> None:
         if self._board is not None:
             self._board.close()
-
-    def __del__(self) -> None:
-        self._close()
 
 
 def _scalars(metrics: dict[str, Any]) -> dict[str, float]:

@@ -58,10 +58,11 @@ class StopOnNonFiniteLoss:
             NonFiniteLossError: It is not finite; the message names epoch, iteration and every term.
         """
         output: dict[str, Any] = engine.state.output
-        if torch.isfinite(output["loss"]).all():
+        loss = output["loss"].detach()
+        if torch.isfinite(loss).all():
             return
-        terms = ", ".join(f"{name} {float(value):.4g}" for name, value in output.get("terms", {}).items())
+        terms = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in output.get("terms", {}).items())
         raise NonFiniteLossError(
-            f"the loss became {float(output['loss'])} in epoch {engine.state.epoch}, iteration {engine.state.iteration} "
-            f"({terms}); the checkpoints of earlier epochs are untouched. Try a smaller learning rate, or amp false"
+            f"the loss became {float(loss)} in epoch {engine.state.epoch}, iteration {engine.state.iteration} ({terms}); "
+            "the checkpoints of earlier epochs are untouched. Try a smaller learning rate, or amp false"
         )

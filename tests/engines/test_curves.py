@@ -50,11 +50,12 @@ def test_training_loss_is_the_mean_over_the_samples(study, tmp_path):
     run = study(tmp_path, epochs=1)
     run.trainer.add_event_handler(
         Events.ITERATION_COMPLETED,
-        lambda e: seen.append((e.state.output["loss"].item(), len(e.state.output["label"]))),
+        lambda e: seen.append((e.state.output["loss"].detach().item(), len(e.state.output["label"]))),
     )
     run.trainer.run()
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert row["training"]["loss"] == pytest.approx(np.average(*zip(*seen, strict=True)), rel=1e-6)
+    losses, samples = zip(*seen, strict=True)
+    assert row["training"]["loss"] == pytest.approx(np.average(losses, weights=samples), rel=1e-6)
 
 
 def test_tensorboard_shows_the_same_numbers(finished):

@@ -53,12 +53,12 @@ def test_the_curves_of_a_resumed_run_have_every_epoch_once(study, tmp_path):
     straight = study(tmp_path / "straight", epochs=4)
     straight.trainer.run()
     first = study(tmp_path / "broken", epochs=4)
-    # stopped after the curve of epoch 2 was written and before its checkpoint was
-    first.checkpoints.save = None
     interrupt_at(first.trainer, 12)
     with pytest.raises(Interrupted):
         first.trainer.run()
-    (tmp_path / "broken" / "metrics.jsonl").open("a").write(json.dumps({"epoch": 3, "lr": 0}) + "\n")
+    # as if it had been stopped after the curve of epoch 3 was written and before its checkpoint was
+    with (tmp_path / "broken" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"epoch": 3, "lr": 0}) + "\n")
     second = study(tmp_path / "broken", epochs=4, resume=True)
     second.trainer.run()
     expected, got = rows(tmp_path / "straight"), rows(tmp_path / "broken")

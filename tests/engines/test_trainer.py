@@ -196,7 +196,7 @@ def test_metatensors_reach_the_networks_as_plain_tensors(study):
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt(study, bad):
     class Bad(DistillationTerm):
         def forward(self, inputs):
-            return inputs.student_logits.sum() * (bad if calls.append(1) or len(calls) > 7 else 0.0)
+            return inputs.student_logits.square().sum() * (bad if calls.append(1) or len(calls) > 7 else 0.0)
 
     calls = []
     run = study(terms=[WeightedTerm("bad", Bad())])
