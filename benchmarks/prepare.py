@@ -136,8 +136,8 @@ def report(results: dict[str, list[dict[str, Any]]], workers: int) -> None:
         place = f"{workers} workers and their parent" if way == "prepare" else "one process"
         peak = max(r["mib"] for r in runs)
         print(
-            f"{way:8} {speed[way]:7.1f} images/s, {busy[way]:5.2f} ms of processor an image, peak memory {peak:,.0f} MiB "
-            f"({slices[way]:,} images, {place})"
+            f"{way:8} {speed[way]:7.1f} images/s, {busy[way]:5.2f} ms of processor an image, "
+            f"peak memory {peak:,.0f} MiB ({slices[way]:,} images, {place})"
         )
     for way in WAYS[1:]:
         told = ", ".join(

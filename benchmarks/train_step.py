@@ -40,7 +40,9 @@ def configured(arguments: argparse.Namespace, folder: Path) -> ConfigParser:
         parser[name] = getattr(arguments, name)
     parser["progress"], parser["val_interval"], parser["max_epochs"] = False, 10**9, 10**9
     parser["teacher_ckpt"] = str(folder / "teacher.pt")
-    parser["train#handlers"] = [h for h in parser.get("train#handlers") if h != "@checkpoints"]
+    parser["train#handlers"] = [
+        handler for handler in parser.get("train#handlers") if not handler["_target_"].endswith("RunCheckpoints")
+    ]
     # LambdaLR over 10^9 epochs and a ramp over a third of them leave weights near zero: give both their full size
     parser["lr_scheduler"] = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer", "factor": 1.0}
     parser["terms#1#schedule"] = None

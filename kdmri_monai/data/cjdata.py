@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdmri_monai.data.errors import BadSliceError
-from kdmri_monai.data.hdf5 import has_member, open_group, open_hdf5, read_dataset
+from kdmri_monai.data.hdf5 import has_dataset, open_group, open_hdf5, read_dataset
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.pixels import check_image
 from kdmri_monai.data.records import RawSlice
@@ -51,8 +51,8 @@ def read_cjdata(data: bytes, name: str, slice_id: str, limits: ReadLimits) -> Ra
             label=label,
             patient=patient,
             patient_source=PID,
-            mask=_mask(struct, image.shape, name) if has_member(struct, "tumorMask") else None,
-            border=_border(struct, name) if has_member(struct, "tumorBorder") else None,
+            mask=_mask(struct, image.shape, name) if has_dataset(struct, MASK, name) else None,
+            border=_border(struct, name) if has_dataset(struct, BORDER, name) else None,
         )
 
 

@@ -99,21 +99,21 @@ def download(remote: RemoteFile, folder: Path, transfer: Transfer, progress: boo
         total=remote.size, unit="B", unit_scale=True, unit_divisor=1024, desc=remote.name, disable=not progress
     ) as bar:
         for may_begin_again in (True, False):
-            pieced = _get_bytes(remote, part, transfer, bar)
+            _get_bytes(remote, part, transfer, bar)
             digests = file_digests(part.path)
             if digests["md5"] == remote.md5:
                 part.finish(target)
                 return digests
             part.discard()
             told = f"{target}: wrong checksum, expected MD5 {remote.md5}, found {digests['md5']}"
-            if not (pieced and may_begin_again):
+            if not (part.pieced and may_begin_again):
                 break
             logger.warning("%s; it was put together from pieces and is downloaded anew", told)
     raise FetchError(f"{told}; what was downloaded is removed")
 
 
-def _get_bytes(remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "tqdm[None]") -> bool:
-    """Fills the part, from the first address that hands out the file; whether it came in more than one piece."""
+def _get_bytes(remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "tqdm[None]") -> None:
+    """Fills the part, from the first address that hands out the file."""
     for url in remote.urls:
         try:
             return _get_from(url, remote, part, transfer, bar)
@@ -123,11 +123,10 @@ def _get_bytes(remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "
     raise FetchError(f"{refusal}; download {remote.name} with a browser into {part.path.parent} and run again")
 
 
-def _get_from(url: str, remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "tqdm[None]") -> bool:
-    failures, pieced = 0, False
+def _get_from(url: str, remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "tqdm[None]") -> None:
+    failures = 0
     while True:
         before = part.size()
-        pieced |= before > 0
         reason, wait = f"{url}: the connection ended early", None
         try:
             _attempt(url, remote, part, transfer.timeout, bar)
@@ -137,7 +136,7 @@ def _get_from(url: str, remote: RemoteFile, part: PartialFile, transfer: Transfe
             reason = str(error)
             part.discard()  # longer than the file on the server: begin again
         if part.path.exists() and part.size() == remote.size:
-            return pieced
+            return
         failures = 1 if part.size() > before else failures + 1
         if failures > transfer.retries:
             raise FetchError(f"{remote.name}: given up after {failures} failures: {reason}; run again to go on")

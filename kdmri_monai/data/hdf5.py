@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5s, h5t, h5z
+from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5s, h5z
 from numpy.typing import NDArray
 
 from kdmri_monai.data.errors import BadSliceError
@@ -66,9 +66,21 @@ def open_group(file: Any, name: str, group: str) -> Any:
     return node
 
 
-def has_member(group: Any, member: str) -> bool:
-    """Whether a group from ``open_group`` has a member, be it allowed or not; links are not followed."""
-    return member.encode() in group
+def has_dataset(group: Any, path: str, name: str) -> bool:
+    """Whether a group has a member, be it allowed or not; links are not followed.
+
+    Args:
+        group: From ``open_group``.
+        path: Names of group and member joined by ``/``.
+        name: Name of the file for people.
+
+    Raises:
+        BadSliceError: The directory of the group is damaged.
+    """
+    try:
+        return path.rpartition("/")[2].encode() in group
+    except _FAILURES as error:
+        raise _told(error, name, path) from error
 
 
 def read_dataset(group: Any, path: str, name: str, most: int) -> NDArray[np.generic]:
@@ -116,12 +128,14 @@ def _told(error: Exception, name: str, path: str) -> BadSliceError:
 
 def _check_storage(dataset: Any, path: str, name: str, most: int) -> np.dtype[Any]:
     """Refuse what is not a plain array of numbers inside the file; returns the type of its elements."""
-    if dataset.get_type().get_class() not in (h5t.INTEGER, h5t.FLOAT) or dataset.dtype.itemsize > 8:
+    kind = dataset.dtype
+    if kind.kind not in "iuf" or kind.itemsize > 8:
         raise BadSliceError(name, path, "does not hold numbers")
     if dataset.get_space().get_simple_extent_type() == h5s.NULL:
         raise BadSliceError(name, path, "is empty")
-    if math.prod(dataset.shape) > most:
-        size = " x ".join(map(str, dataset.shape))
+    shape = dataset.shape
+    if math.prod(shape) > most:
+        size = " x ".join(map(str, shape))
         raise BadSliceError(name, path, f"has {size} elements, more than the {most:,} allowed")
     plist = dataset.get_create_plist()
     layout = plist.get_layout()
@@ -132,4 +146,4 @@ def _check_storage(dataset: Any, path: str, name: str, most: int) -> np.dtype[An
         raise BadSliceError(name, path, f"is refused: HDF5 filters {sorted(filters - _FILTERS)}, not those of MATLAB")
     if layout == h5d.CHUNKED and math.prod(plist.get_chunk()) > most:
         raise BadSliceError(name, path, f"is refused: chunks of {plist.get_chunk()} elements")
-    return dataset.dtype
+    return kind

@@ -14,12 +14,16 @@ class PartialFile:
         target: The file when it is whole.
         identity: What tells this version of the file from another one, e.g. its MD5 and size; bytes of another
             version are not gone on with.
+
+    Attributes:
+        pieced: Whether the bytes came, or may have come, from more than one answer of the server.
     """
 
     def __init__(self, target: Path, identity: dict[str, Any]) -> None:
         self.path = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.identity = identity
+        self.pieced = True
 
     def size(self) -> int:
         """Bytes that can be gone on from."""
@@ -39,6 +43,7 @@ class PartialFile:
         file = self.path.open("wb", buffering=0)
         note = {**self.identity, "validator": validator}
         write_atomically(self.note, json.dumps(note).encode())
+        self.pieced = False
         return file
 
     def resume(self) -> IO[bytes]:
@@ -47,6 +52,7 @@ class PartialFile:
         Raises:
             OSError: It cannot be written.
         """
+        self.pieced = True
         return self.path.open("ab", buffering=0)
 
     def discard(self) -> None:

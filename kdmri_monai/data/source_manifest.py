@@ -14,7 +14,7 @@ from kdmri_monai.data.class_names import parse_label, parse_plane
 from kdmri_monai.data.errors import BadSliceError, BadSourceError
 from kdmri_monai.data.findings import Finding
 from kdmri_monai.data.limits import ReadLimits
-from kdmri_monai.data.source_contract import Listing, Source
+from kdmri_monai.data.source_contract import Listing, Source, printable
 from kdmri_monai.data.source_nifti import Volume
 from kdmri_monai.data.source_pictures import Picture
 
@@ -118,7 +118,7 @@ def _list_rows(table: Path, rows: list[Row], limits: ReadLimits, scratch: Path) 
 
 
 def _item(table: Path, row: Row, limits: ReadLimits) -> Picture | Volume:
-    name = f"{table.name} line {row.line} ({row['path']})" if row["path"] else f"{table.name} line {row.line}"
+    name = f"{table.name} line {row.line}" + (f" ({printable(row['path'])})" if row["path"] else "")
     for column in REQUIRED:
         if not row[column]:
             raise BadSliceError(name, column, "is empty")

@@ -56,17 +56,24 @@ class RunCheckpoints:
         self.best: dict[str, Any] = {"epoch": 0, "score": None}
 
     def attach(self, trainer: Engine) -> None:
-        """Load the checkpoint when the trainer starts, if asked to; save after every epoch."""
+        """Load the checkpoint when the trainer first starts, if asked to; save after every epoch."""
+        trainer.add_event_handler(Events.STARTED, self._load_once)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
+    def _load_once(self, trainer: Engine) -> None:
+        if self.resume:
+            self.load(trainer)
+            self.resume = False
+
     def load(self, trainer: Engine) -> None:
-        """Bring the trainer and everything else back to where the checkpoint was written; call before ``trainer.run``.
+        """Bring the trainer and everything else back to where the checkpoint was written, if there is one.
 
         Raises:
             ValueError: The checkpoint belongs to another configuration.
         """
         path = self.folder / LAST
-        if not self.resume or not path.is_file():
+        if not path.is_file():
+            logger.info("%s is not there: the run starts at the beginning", path)
             return
         state = torch.load(path, map_location=trainer.state.device, weights_only=True)
         try:

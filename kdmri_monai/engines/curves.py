@@ -52,24 +52,25 @@ class CurveWriter:
 
     def attach(self, trainer: Engine) -> None:
         """Register with the trainer."""
-        trainer.add_event_handler(Events.STARTED, self._open)
-        trainer.add_event_handler(Events.EPOCH_STARTED, self._start_clock)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start)
         if self.validation_terms is not None:
             self.validation_terms.attach(trainer)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         # not on EXCEPTION_RAISED: Ignite drops an exception that has a handler
         trainer.add_event_handler(Events.COMPLETED, self._close)
 
-    def _open(self, trainer: Engine) -> None:
+    def _start(self, trainer: Engine) -> None:
+        if self._board is None:
+            self._open(done=trainer.state.epoch - 1)
+        self._began = time.perf_counter()
+
+    def _open(self, done: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / FILE
-        rows = path.read_text(encoding="utf-8").splitlines() if trainer.state.epoch and path.is_file() else []
-        kept = [row for row in rows if json.loads(row)["epoch"] <= trainer.state.epoch]
+        rows = path.read_text(encoding="utf-8").splitlines() if done and path.is_file() else []
+        kept = [row for row in rows if json.loads(row)["epoch"] <= done]
         path.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=trainer.state.epoch + 1)
-
-    def _start_clock(self, _trainer: Engine) -> None:
-        self._began = time.perf_counter()
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=done + 1)
 
     def _write(self, trainer: Engine) -> None:
         row = self._row(trainer)
@@ -98,6 +99,7 @@ class CurveWriter:
     def _close(self, *_: Any) -> None:
         if self._board is not None:
             self._board.close()
+            self._board = None
 
 
 def _scalars(metrics: dict[str, Any]) -> dict[str, float]:

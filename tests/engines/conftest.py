@@ -120,8 +120,6 @@ def make_study(folder=None, *, distil=True, epochs=2, resume=False, seed=0, hand
         "train_handlers": all_handlers,
     } | trainer_arguments
     trainer = DistillationTrainer(**arguments)
-    if checkpoints is not None:
-        checkpoints.load(trainer)
     return Study(trainer, student, teacher, distiller, evaluator, checkpoints, {"optimizer": optimizer, "loader": loader})
 
 

@@ -100,7 +100,7 @@ def test_the_best_model_is_the_bare_student(study, tmp_path):
 def test_a_checkpoint_of_another_configuration_is_refused(study, tmp_path):
     study(tmp_path, epochs=1, distil=False).trainer.run()
     with pytest.raises(ValueError, match=r"checkpoint.pt was written by another configuration"):
-        study(tmp_path, epochs=1, resume=True)
+        study(tmp_path, epochs=2, resume=True).trainer.run()
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
