@@ -124,9 +124,8 @@ def _get_bytes(remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "
 
 
 def _get_from(url: str, remote: RemoteFile, part: PartialFile, transfer: Transfer, bar: "tqdm[None]") -> None:
-    failures = 0
+    failures, most = 0, part.size()
     while True:
-        before = part.size()
         reason, wait = f"{url}: the connection ended early", None
         try:
             _attempt(url, remote, part, transfer.timeout, bar)
@@ -137,7 +136,8 @@ def _get_from(url: str, remote: RemoteFile, part: PartialFile, transfer: Transfe
             part.discard()  # longer than the file on the server: begin again
         if part.path.exists() and part.size() == remote.size:
             return
-        failures = 1 if part.size() > before else failures + 1
+        failures = 1 if part.size() > most else failures + 1
+        most = max(most, part.size())  # bytes that were got before and thrown away are no progress
         if failures > transfer.retries:
             raise FetchError(f"{remote.name}: given up after {failures} failures: {reason}; run again to go on")
         seconds = min(transfer.pause * 2 ** (failures - 1), 60.0) if wait is None else wait

@@ -109,7 +109,7 @@ def _numbered(path: Path, values: NDArray[Any]) -> dict[str, int]:
             f"{path}: cvind is {values.dtype} of shape {values.shape}, expected numbers (1, N) or (N, 1)"
         )
     flat = values.ravel().astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(flat) | (flat != np.round(flat)) | (flat < 1) | (flat > flat.size))
+    bad = np.flatnonzero((flat != np.round(flat)) | (flat < 1) | (flat > flat.size))
     if bad.size:
         raise BadSourceError(f"{path}: fold of slice {bad[0] + 1} is {flat[bad[0]]:g}, expected a whole number from 1")
     return {str(place + 1): int(fold) for place, fold in enumerate(flat)}

@@ -166,6 +166,14 @@ def test_a_list_that_leaks_or_is_malformed_is_not_written(path, datalist):
     assert sorted(os.listdir(path.parent)) == ["datalist.json", "images.npy", "masks.npy"]
 
 
+def test_a_list_is_replaced_and_not_written_over(path, datalist):
+    before = path.read_bytes()
+    os.link(path, path.parent / "old name")
+    write_datalist({**datalist, "name": "another"}, path)
+    assert (path.parent / "old name").read_bytes() == before
+    assert read_datalist(path)["name"] == "another"
+
+
 def test_a_write_that_the_system_cuts_short_leaves_the_old_list(path):
     before = path.read_bytes()
     code = (
@@ -286,6 +294,7 @@ def test_one_row_of_the_store_spelled_in_two_ways_is_one_image(path, spelling):
         ("size", 512, "two whole numbers"),
         ("sha256", "abc", "64 hexadecimal digits"),
         ("sha256", "A" * 64, "64 hexadecimal digits"),
+        ("sha256", "a" * 65, "64 hexadecimal digits"),
         ("sha256", 5, "64 hexadecimal digits"),
         ("fold", -1, "a whole number from 0"),
         ("plane", "oblique", "one of axial, coronal, sagittal"),

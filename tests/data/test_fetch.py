@@ -171,6 +171,8 @@ def test_every_listed_file_arrives_with_its_checksums(server, tmp_path):
 
 def test_a_second_run_downloads_nothing_and_changes_nothing(server, tmp_path):
     fetch(server, tmp_path)
+    dated = re.sub('"date": "20..', '"date": "19..', (tmp_path / "checksums.json").read_text())
+    (tmp_path / "checksums.json").write_text(dated)
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.glob("*.[zm]*")}
     sums = (tmp_path / "checksums.json").read_bytes()
     server.log.clear()
@@ -367,9 +369,30 @@ def test_a_machine_without_a_server_is_given_up_on(tmp_path, server):
 
 def test_a_silent_server_is_left_and_tried_again(server, tmp_path):
     server.faults["/files/one.zip"] = [lambda handler: handler.file(cut=300_000, stall=True)]
+    started = time.monotonic()
     fetch(server, tmp_path, Transfer(timeout=0.3, retries=2, pause=0.01))
+    assert time.monotonic() - started < 10
     assert server.sent("one.zip") == [300_000, 400_001]
     assert_complete(server, tmp_path)
+
+
+def test_a_server_that_sends_more_than_listed_is_not_listened_to(server, tmp_path):
+    def more(handler):
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(server.bodies["one.zip"] + bytes(10))
+
+    server.faults["/files/one.zip"] = [more]
+    fetch(server, tmp_path, ONCE)
+    assert_complete(server, tmp_path)
+
+
+def test_bytes_that_are_thrown_away_again_and_again_are_no_progress(server, tmp_path):
+    wrong = {"Content-Range": "bytes 0-1/2"}
+    server.faults["/files/one.zip"] = [broken_off(1000), lambda handler: handler.answer(b"xx", 206, wrong)] * 20
+    with pytest.raises(FetchError, match="given up after 4 failures"):
+        fetch(server, tmp_path)
 
 
 @pytest.mark.parametrize("status", [202, 403])
@@ -446,6 +469,16 @@ def test_a_part_that_is_whole_already_is_only_checked(server, tmp_path):
     (tmp_path / "one.zip.part").write_bytes(server.bodies["one.zip"])
     fetch(server, tmp_path)
     assert len(server.asked("one.zip")) == 1
+    assert_complete(server, tmp_path)
+
+
+def test_a_part_that_is_too_long_is_thrown_away(server, tmp_path):
+    server.faults["/files/one.zip"] = [broken_off(300_000)]
+    with pytest.raises(FetchError):
+        fetch(server, tmp_path, ONCE)
+    (tmp_path / "one.zip.part").write_bytes(bytes(700_002))
+    fetch(server, tmp_path, ONCE)
+    assert "Range" not in server.asked("one.zip")[1]
     assert_complete(server, tmp_path)
 
 

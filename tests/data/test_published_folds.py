@@ -44,7 +44,7 @@ def write_text(path, text):
         lambda path: write_text(path, "331\n212\n3\n"),
         lambda path: write_text(path, "id,fold\n" + "".join(f"{i},{f}\n" for i, f in enumerate(FOLDS, 1))),
         lambda path: write_text(
-            path, "\ufeffplane,fold,id\r\n" + "".join(f"a,{f},{i}\r\n" for i, f in enumerate(FOLDS, 1))
+            path, "\ufeffid,plane,fold\r\n" + "".join(f"{i},a,{f}\r\n" for i, f in enumerate(FOLDS, 1))
         ),
     ],
     ids=["row", "column", "plain HDF5", "MATLAB 5", "digits", "lines of digits", "table", "table of a spreadsheet"],
@@ -66,7 +66,8 @@ def test_ids_of_a_table_may_be_names(tmp_path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: write_hdf5(path, np.array([[1.0, 2.5]])), "fold of slice 2 is 2.5"),
+        (lambda path: write_hdf5(path, np.array([[1.0, 1.5, 2.0]])), "fold of slice 2 is 1.5"),
+        (lambda path: write_hdf5(path, np.array([[1.0, np.inf]])), "fold of slice 2 is inf"),
         (lambda path: write_hdf5(path, np.array([[1.0, np.nan]])), "fold of slice 2 is nan"),
         (lambda path: write_hdf5(path, np.array([[0.0, 1.0]])), "fold of slice 1 is 0"),
         (lambda path: write_hdf5(path, np.array([[1.0, 1e30]])), r"fold of slice 2 is 1e\+30"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from kdmri_monai.data.errors import LeakageError
 from kdmri_monai.data.records import SliceRecord
@@ -180,11 +181,28 @@ def test_folds_are_far_more_even_than_chance():
     assert unevenness(lambda r: fold[r.id]) < min(by_chance) / 2
 
 
-def test_the_order_of_the_slices_does_not_matter():
+def test_patients_are_more_even_than_where_only_slices_count():
+    rng = random.Random(5)
+    rows = [(f"{i}", i % 3) for i in range(120) for _ in range(rng.choice([1, 1, 2, 5, 30]))]
+    records = [record(number, patient, label) for number, (patient, label) in enumerate(rows)]
+    patients, labels = np.array(rows).T
+    ours, slices_only = [], []
+    for seed in range(10):
+        fold = assign_splits(records, SplitOptions(seed=seed)).fold
+        ours.append(np.std(list(Counter(fold[r.id] for r in {r.patient: r for r in records}.values()).values())))
+        plain = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, patients)
+        slices_only.append(np.std([len(set(patients[test])) for _, test in plain]))
+    assert np.mean(ours) < 0.5 * np.mean(slices_only)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_the_slices_does_not_matter(seed):
     records = figshare_like()
+    records += [record(8000 + i, f"two{i % 6}", i % 2) for i in range(60)]  # patients of two classes
     shuffled = records[:]
-    random.Random(1).shuffle(shuffled)
-    assert assign_splits(records, SplitOptions()) == assign_splits(shuffled, SplitOptions())
+    random.Random(seed).shuffle(shuffled)
+    options = SplitOptions(seed=seed)
+    assert assign_splits(records, options) == assign_splits(shuffled, options)
 
 
 def test_the_hash_seed_of_python_does_not_matter():
@@ -356,6 +374,13 @@ def test_validation_and_training_share_no_family_under_published_folds(tmp_path)
             parts = by_part(records, assign_splits(records, SplitOptions(fold=fold, seed=seed, folds_file=path)))
             assert parts["validation"]
             assert not families_of(parts["validation"]) & families_of(parts["training"])
+
+
+def test_the_seed_picks_the_validation_part_of_published_folds(tmp_path):
+    records, _ = published(tmp_path)
+    file = tmp_path / "folds.txt"
+    parts = [by_part(records, assign_splits(records, SplitOptions(seed=s, folds_file=file))) for s in range(4)]
+    assert len({frozenset(r.patient for r in part["validation"]) for part in parts}) == 4
 
 
 def test_published_folds_that_split_a_patient_are_refused(tmp_path):
