@@ -3,10 +3,10 @@
 
     python benchmarks/train_step.py --dataset_dir D [--image_size 128] [--batch_size 32] [--rounds 5] [--device cpu]
 
-Both do the same work on the same slices: batches from memory, the bundle's augmentation, teacher, student, cross-entropy,
-softened logits, fused features, backward, clipping, optimiser. The trainer adds what a run has: Ignite's events, every
-term and the accuracy gathered, learning rate and curves to JSON lines and TensorBoard, the guard against NaN. A round is
-one epoch of each; the ratio is that of the medians over the rounds after the first.
+Both do the same work on the same slices: batches from memory, the bundle's augmentation, teacher, student,
+cross-entropy, softened logits, fused features, backward, clipping, optimiser. The trainer adds what a run has:
+Ignite's events, every term and the accuracy gathered, learning rate and curves to JSON lines and TensorBoard, the
+guard against NaN. A round is one epoch of each; the ratio is that of the medians over the rounds after the first.
 """
 
 import argparse
@@ -44,7 +44,11 @@ def configured(arguments: argparse.Namespace, folder: Path) -> ConfigParser:
         handler for handler in parser.get("train#handlers") if not handler["_target_"].endswith("RunCheckpoints")
     ]
     # LambdaLR over 10^9 epochs and a ramp over a third of them leave weights near zero: give both their full size
-    parser["lr_scheduler"] = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer", "factor": 1.0}
+    parser["lr_scheduler"] = {
+        "_target_": "torch.optim.lr_scheduler.ConstantLR",
+        "optimizer": "@optimizer",
+        "factor": 1.0,
+    }
     parser["terms#1#schedule"] = None
     parser.parse()
     torch.save(parser.get_parsed_content("teacher_def").state_dict(), folder / "teacher.pt")
@@ -67,7 +71,9 @@ class HandWritten:
         self.fusion = copy.deepcopy(parser.get_parsed_content("distiller").terms["hcl"].term.fusion)
         self.augment = parser.get_parsed_content("augmentation")
         self.parameters = [*self.student.parameters(), *self.fusion.parameters()]
-        self.optimizer = torch.optim.AdamW(self.parameters, parser["learning_rate"], weight_decay=parser["weight_decay"])
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, parser["learning_rate"], weight_decay=parser["weight_decay"]
+        )
         self.seen: dict[str, list[torch.Tensor]] = {"student": [], "teacher": []}
         for kind, network in (("student", self.student), ("teacher", self.teacher)):
             for name in parser[f"{kind}_taps"]:

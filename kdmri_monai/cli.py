@@ -24,7 +24,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 @contextmanager
 def _told_to_the_user() -> Iterator[None]:
-    """Errors that the input or the disk is to blame for end in one line and exit status 1; all others in a traceback."""
+    """Errors that the input or the disk is to blame for end in one line, exit status 1; others in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         yield
@@ -79,7 +79,9 @@ def prepare(
     fold: Annotated[int, typer.Option(help="The part held out for the test, from 0.")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the other parts for validation.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
-    folds_file: Annotated[Path | None, typer.Option(help="Published folds: cvind.mat, or digits in a text file.")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(help="Published folds: cvind.mat, or digits in a text file.")
+    ] = None,
     external: Annotated[bool, typer.Option(help="An outside set: everything is for the test.")] = False,
     size: Annotated[int, typer.Option(help="Rows and columns of the stored images, pixels.")] = 256,
     patient_pattern: Annotated[

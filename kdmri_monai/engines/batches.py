@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class AugmentedBatch(PrepareBatch):
     """Moves a batch to the device and augments it there; teacher and student then see one and the same view.
 
-    Masks named in ``mask_keys`` follow the image through every geometric step. The batch itself is changed, so that loss
-    terms find the augmented image and masks in it.
+    Masks named in ``mask_keys`` follow the image through every geometric step. The batch itself is changed, so that
+    loss terms find the augmented image and masks in it.
 
     Args:
         augmentation: Maps ``(B, C, H, W)`` to the same shape; a ``kornia.augmentation.AugmentationSequential`` where

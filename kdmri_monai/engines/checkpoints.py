@@ -21,18 +21,19 @@ LAST = "checkpoint.pt"
 class RunCheckpoints:
     """Writes ``model.pt``, the weights of the best epoch, and ``checkpoint.pt``, the whole state after the last one.
 
-    ``model.pt`` is the plain state dict of ``network``, as MONAI's bundle tools want it. ``checkpoint.pt`` holds the state
-    of the network, of everything in ``states``, of the trainer's gradient scaler, the epoch, and the best score so far, so
-    that a resumed run does not replace a better model. Both are tensors and plain values only and load with
-    ``weights_only=True``. They are written beside the old ones and then renamed: a full disk costs nothing that was there.
+    ``model.pt`` is the plain state dict of ``network``, as MONAI's bundle tools want it. ``checkpoint.pt`` holds the
+    state of the network, of everything in ``states``, of the trainer's gradient scaler, the epoch, and the best score
+    so far, so that a resumed run does not replace a better model. Both are tensors and plain values only and load
+    with ``weights_only=True``. They are written beside the old ones and then renamed: a full disk costs nothing that
+    was there.
 
     Attach it after validation and the learning-rate schedule.
 
     Args:
         folder: Folder of the run.
         network: The bare network that is trained.
-        states: Further objects with ``state_dict`` and ``load_state_dict``: optimizer, lr_scheduler, distiller; ``None``
-            is left out.
+        states: Further objects with ``state_dict`` and ``load_state_dict``: optimizer, lr_scheduler, distiller;
+            ``None`` is left out.
         evaluator: Its metrics after validation decide which epoch is best; without one the last epoch is.
         score: Turns the evaluator's metrics into a number or a tuple, larger is better; ties keep the earlier epoch.
         resume: Continue from ``checkpoint.pt`` where there is one.

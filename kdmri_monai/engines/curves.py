@@ -22,9 +22,9 @@ class CurveWriter:
     """Writes ``metrics.jsonl`` and TensorBoard events: learning rate, every term and metric, training and validation.
 
     A line is ``{"epoch": 3, "lr": 0.0005, "training": {"loss": .., "task": .., "kd": .., "accuracy": ..}, "validation":
-    {"loss": .., "accuracy": .., "balanced_accuracy": .., "kd": ..}, "n": {"training": 1700, "validation": 300}, "seconds":
-    12.3}``. Training numbers are means over augmented batches while the weights move; validation numbers belong to the
-    weights after the epoch. Attach after validation and before the learning-rate schedule.
+    {"loss": .., "accuracy": .., "balanced_accuracy": .., "kd": ..}, "n": {"training": 1700, "validation": 300},
+    "seconds": 12.3}``. Training numbers are means over augmented batches while the weights move; validation numbers
+    belong to the weights after the epoch. Attach after validation and before the learning-rate schedule.
 
     Args:
         folder: Folder of the run.

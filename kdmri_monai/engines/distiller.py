@@ -69,6 +69,7 @@ class Distiller(nn.Module):
         raw, weighted = {}, {}
         total = torch.zeros((), device=inputs.student_logits.device)
         for name, term in self.terms.items():
+            assert isinstance(term, WeightedTerm)
             weight = term.weight_at(epoch)
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
                 value = term(inputs)

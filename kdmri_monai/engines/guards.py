@@ -11,7 +11,8 @@ from monai.engines import IterationEvents
 class EpochSeed:
     """Seeds Python, NumPy and torch at the start of every epoch from the run's seed and the epoch's number.
 
-    Whatever is random within an epoch depends on nothing that came before, so a resumed run repeats an uninterrupted one.
+    Whatever is random within an epoch depends on nothing that came before, so a resumed run repeats an uninterrupted
+    one.
 
     Args:
         seed: Seed of the run.
@@ -36,8 +37,8 @@ class NonFiniteLossError(RuntimeError):
 class StopOnNonFiniteLoss:
     """Stops before the optimiser takes a step on a loss that is NaN or infinite.
 
-    Looking at the loss waits for the device, so on a GPU it is done only every so many iterations, and always at the end
-    of an epoch before a checkpoint is written (place this handler before the checkpoints).
+    Looking at the loss waits for the device, so on a GPU it is done only every so many iterations, and always at the
+    end of an epoch before a checkpoint is written (place this handler before the checkpoints).
 
     Args:
         every: Iterations between two looks.
@@ -63,6 +64,6 @@ class StopOnNonFiniteLoss:
             return
         terms = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in output.get("terms", {}).items())
         raise NonFiniteLossError(
-            f"the loss became {float(loss)} in epoch {engine.state.epoch}, iteration {engine.state.iteration} ({terms}); "
-            "the checkpoints of earlier epochs are untouched. Try a smaller learning rate, or amp false"
+            f"the loss became {float(loss)} in epoch {engine.state.epoch}, iteration {engine.state.iteration} "
+            f"({terms}); the checkpoints of earlier epochs are untouched. Try a smaller learning rate, or amp false"
         )

@@ -6,7 +6,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 
-class TermBar(ProgressBar):  # type: ignore[misc]  # Ignite is untyped here
+class TermBar(ProgressBar):
     """Ignite's progress bar over the batches of an epoch, with the loss and every term.
 
     Args:

@@ -42,7 +42,8 @@ class DistillationTrainer(SupervisedTrainer):
         teacher: Gives logits ``(B, K)``; it is frozen and kept in eval mode.
         distiller: The terms; must come with a teacher.
         teacher_inferer: How the teacher is called; directly by default.
-        max_grad_norm: Norm to which the gradients of all trained parameters are clipped together; ``None`` for no clipping.
+        max_grad_norm: Norm to which the gradients of all trained parameters are clipped together; ``None`` for no
+            clipping.
         event_names: Further events.
         **kwargs: As for ``monai.engines.SupervisedTrainer``; ``decollate`` is False by default.
 

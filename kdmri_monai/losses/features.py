@@ -16,8 +16,8 @@ POOLED_SIZES = (4, 2, 1)
 def hcl_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
     """Hierarchical context loss: squared differences of maps at full size and pooled to 4 x 4, 2 x 2 and 1 x 1.
 
-    For every scale ``sum_i w_i mean (pool_i(s) - pool_i(t))^2 / sum_i w_i`` with w = 1, 1/2, 1/4, 1/8 from full size on;
-    sizes that are not below the map's own are left out. The result is the sum over the scales.
+    For every scale ``sum_i w_i mean (pool_i(s) - pool_i(t))^2 / sum_i w_i`` with w = 1, 1/2, 1/4, 1/8 from full size
+    on; sizes that are not below the map's own are left out. The result is the sum over the scales.
 
     Source: Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021, section 3.4.
 
@@ -45,8 +45,8 @@ def _context_loss(student: Tensor, teacher: Tensor) -> Tensor:
             continue
         weight /= 2
         total += weight
-        pooled = (_area_pool(m, [size] * (m.ndim - 2)) for m in (student, teacher))
-        loss = loss + weight * F.mse_loss(*pooled)
+        grid = [size] * (student.ndim - 2)
+        loss = loss + weight * F.mse_loss(_area_pool(student, grid), _area_pool(teacher, grid))
     return loss / total
 
 
@@ -66,16 +66,15 @@ def match_size(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _area_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
-    pool = F.adaptive_avg_pool2d if maps.ndim == 4 else F.adaptive_avg_pool3d
-    return pool(maps, list(size))
+    return F.interpolate(maps, size=tuple(size), mode="area")
 
 
 class FusedFeatures(DistillationTerm):
     """The student's fused multi-scale features are drawn to the teacher's features, scale by scale (``hcl_loss``).
 
-    All that learns stands on the student's side: its taps pass a ``Fusion`` layer that ends in the teacher's channels. The
-    teacher's maps are normalised over the channels, without parameters, and brought to the student's size by area pooling,
-    so that the pair cannot collapse.
+    All that learns stands on the student's side: its taps pass a ``Fusion`` layer that ends in the teacher's
+    channels. The teacher's maps are normalised over the channels, without parameters, and brought to the student's
+    size by area pooling, so that the pair cannot collapse.
 
     Args:
         fusion: Name of a fusion layer, or name and arguments.

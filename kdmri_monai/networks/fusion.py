@@ -21,7 +21,8 @@ class AttentionBasedFusion(nn.Module):
     """Top-down gated fusion (ABF): every scale is blended with what comes from the coarser ones.
 
     Source: Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021, section 3.3, figure 3 (a).
-    Differs: the coarser map is enlarged by (bi)linear interpolation, since nearest neighbours put block edges, which only
+    Differs: the coarser map is enlarged by (bi)linear interpolation, since nearest neighbours put block edges, which
+        only
     one of two architectures has, into the maps that are compared.
 
     Args:

@@ -113,8 +113,8 @@ def as_map(output: Any, tap: Tap) -> Tensor:
     side = isqrt(tokens.shape[2])
     if side * side != tokens.shape[2]:
         raise ValueError(
-            f"{tap.module} gives tokens {output.shape[1]} x {output.shape[2]}; without {tap.prefix_tokens} prefix tokens "
-            f"{tokens.shape[2]} are left, which fill no square grid: set prefix_tokens (1 for a class token)"
+            f"{tap.module} gives tokens {output.shape[1]} x {output.shape[2]}; without {tap.prefix_tokens} prefix "
+            f"tokens {tokens.shape[2]} are left, which fill no square grid: set prefix_tokens (1 for a class token)"
         )
     return tokens.unflatten(2, (side, side))
 

@@ -84,7 +84,9 @@ def test_baseline_and_distilled_start_from_the_same_weights_on_the_same_schedule
         )
         workflow.initialize()
         states.append(workflow.parser.get_parsed_content("network").state_dict())
-        settings.append({key: workflow.parser.config.get(key) for key in ("max_epochs", "augmentations", "lr_scheduler")})
+        settings.append(
+            {key: workflow.parser.config.get(key) for key in ("max_epochs", "augmentations", "lr_scheduler")}
+        )
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert settings[0] == settings[1]
 
@@ -202,7 +204,9 @@ def test_inference_on_pictures_agrees_with_the_evaluation_of_the_same_slices(con
         device="cpu",
     )
     with (tmp_path / "predictions.csv").open() as file:
-        inferred = {Path(row[0]).stem: [float(p) for p in row[1:]] for row in csv.reader(file) if row[0].endswith("png")}
+        inferred = {
+            Path(row[0]).stem: [float(p) for p in row[1:]] for row in csv.reader(file) if row[0].endswith("png")
+        }
     assert len(inferred) == 60
     with (runs / "distilled" / "test_predictions.csv").open() as file:
         for row in csv.DictReader(file):
@@ -240,7 +244,9 @@ def test_what_is_missing_is_the_last_line(dataset, tmp_path):
     assert told.returncode != 0
     assert "none/datalist.json does not exist; make it with: kdmri prepare SOURCE" in told.stderr.splitlines()[-1]
     out = str(tmp_path / "student")
-    told = bundle_command("training", "--config_file", config, "--dataset_dir", str(dataset), "--output_dir", out, cwd=tmp_path)
+    told = bundle_command(
+        "training", "--config_file", config, "--dataset_dir", str(dataset), "--output_dir", out, cwd=tmp_path
+    )
     assert told.returncode != 0
     assert "teacher_ckpt: there is no file" in told.stderr
     assert told.stderr.rstrip().endswith("and pass --teacher_ckpt T/model.pt")

@@ -64,27 +64,27 @@ def write_zip(path: Path, members: Mapping[str, bytes], compression: int = zipfi
     return path
 
 
-@pytest.fixture(name="cjdata")
+@pytest.fixture(scope="session", name="cjdata")
 def _cjdata() -> Callable[..., bytes]:
     return cjdata
 
 
-@pytest.fixture(name="matlab_file")
+@pytest.fixture(scope="session", name="matlab_file")
 def _matlab_file() -> Callable[..., bytes]:
     return matlab_file
 
 
-@pytest.fixture(name="write_zip")
+@pytest.fixture(scope="session", name="write_zip")
 def _write_zip() -> Callable[..., Path]:
     return write_zip
 
 
-@pytest.fixture(name="picture_of_a_blob")
+@pytest.fixture(scope="session", name="picture_of_a_blob")
 def _picture_of_a_blob() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return picture_of_a_blob
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def twelve_slices() -> dict[str, bytes]:
     """Slices 1 to 12 of six patients, two a class, no two alike."""
     slices = {}

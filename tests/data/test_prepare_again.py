@@ -61,15 +61,14 @@ def wait_for(condition, seconds=20.0):
         time.sleep(0.002)
 
 
-@pytest.fixture
-def long_source(tmp_path, cjdata, write_zip):
+@pytest.fixture(scope="module")
+def long_source(tmp_path_factory, cjdata, write_zip):
     """300 slices that take a while to read, one of them bad, in two archives."""
     image = np.random.default_rng(0).integers(0, 4000, (320, 320)).astype(np.int16)
     mask = np.zeros((320, 320), bool)
     mask[40:80, 100:180] = True
     kinds = [cjdata(np.roll(image, k, 0), mask if k % 2 else ..., label=k + 1, pid=f"P{k}") for k in range(3)]
-    folder = tmp_path / "long"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("long")
     members = {f"{n}.mat": kinds[n % 3] for n in range(300)}
     members["7.mat"] = b"bad"
     names = list(members)
@@ -78,10 +77,11 @@ def long_source(tmp_path, cjdata, write_zip):
     return folder
 
 
-@pytest.fixture
-def uninterrupted(long_source, tmp_path):
-    prepare(long_source, tmp_path / "reference")
-    return contents(tmp_path / "reference")
+@pytest.fixture(scope="module")
+def uninterrupted(long_source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference")
+    prepare(long_source, out)
+    return contents(out)
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -99,8 +99,8 @@ def test_an_interrupted_preparation_goes_on_to_the_same_bytes(long_source, unint
         os.killpg(process.pid, how)  # as a terminal does: parent and workers alike
     else:
         process.send_signal(how)
-    assert process.wait(timeout=20) != 0
-    error = process.stderr.read()  # ends when no worker holds the pipe any more: none was left behind
+    _, error = process.communicate(timeout=20)  # ends when no worker holds the pipe any more: none was left behind
+    assert process.returncode != 0
     assert how != signal.SIGINT or error.count("Traceback") == 1  # the parent's alone
     done = journal_lines(out)
     assert 20 < done < 300
@@ -290,8 +290,8 @@ def test_two_preparations_of_one_folder_do_not_meet(long_source, uninterrupted, 
     wait_for(lambda: journal_lines(out) > 2)
     with pytest.raises(BadSourceError, match="another preparation is writing to this folder"):
         prepare(long_source, out)
-    assert process.wait(timeout=60) == 0
-    process.communicate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
     assert contents(out) == uninterrupted
 
 

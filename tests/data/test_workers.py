@@ -1,7 +1,6 @@
 """Reading processes: order, bounds, crashes. The items of this file stand for files that do terrible things."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -161,7 +160,3 @@ def test_a_slice_without_contrast_is_a_finding_of_its_item():
     (result,) = read([Blank()], 1)
     assert not result.slices
     assert (result.skipped[0].name, result.skipped[0].field) == ("blank", "voxels")
-
-
-def test_signals_named_here_exist():
-    assert all(hasattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL"))

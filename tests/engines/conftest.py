@@ -58,7 +58,9 @@ class Study:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def make_study(folder=None, *, distil=True, epochs=2, resume=False, seed=0, handlers=(), terms=None, **trainer_arguments):
+def make_study(
+    folder=None, *, distil=True, epochs=2, resume=False, seed=0, handlers=(), terms=None, **trainer_arguments
+):
     student, teacher = small_network(4, seed), small_network(6, 99) if distil else None
     distiller = None
     if teacher is not None:
@@ -104,7 +106,9 @@ def make_study(folder=None, *, distil=True, epochs=2, resume=False, seed=0, hand
             resume,
         )
         all_handlers.append(checkpoints)
-    augmentation = AugmentationSequential(RandomHorizontalFlip(p=0.5), RandomGaussianNoise(std=0.1, p=0.5), data_keys=["input"])
+    augmentation = AugmentationSequential(
+        RandomHorizontalFlip(p=0.5), RandomGaussianNoise(std=0.1, p=0.5), data_keys=["input"]
+    )
     arguments: dict[str, Any] = {
         "device": "cpu",
         "max_epochs": epochs,
@@ -120,7 +124,9 @@ def make_study(folder=None, *, distil=True, epochs=2, resume=False, seed=0, hand
         "train_handlers": all_handlers,
     } | trainer_arguments
     trainer = DistillationTrainer(**arguments)
-    return Study(trainer, student, teacher, distiller, evaluator, checkpoints, {"optimizer": optimizer, "loader": loader})
+    return Study(
+        trainer, student, teacher, distiller, evaluator, checkpoints, {"optimizer": optimizer, "loader": loader}
+    )
 
 
 @pytest.fixture

@@ -155,7 +155,9 @@ def test_another_network_is_refused(checkpoint):
         load_teacher(nn.Linear(4, 2), checkpoint)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (0, False), ("no", False)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(True, True), ("true", True), ("False", False), (0, False), ("no", False)]
+)
 def test_switches_come_as_words_and_as_booleans(value, expected):
     assert switched_on(value) is expected
 
@@ -176,7 +178,8 @@ def test_the_first_cause_is_told_last(monkeypatch, capsys):
             raise RuntimeError("Failed to instantiate") from error
     except RuntimeError as error:
         sys.excepthook(type(error), error, error.__traceback__)
-        assert isinstance(first_cause(error), FileNotFoundError)
+        cause = first_cause(error)
+    assert isinstance(cause, FileNotFoundError)
     told = capsys.readouterr().err
     assert told.endswith("\nThe reason: FileNotFoundError: there is no teacher\n")
     assert told.count("The reason") == 1

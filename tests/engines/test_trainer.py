@@ -1,4 +1,5 @@
-"""DistillationTrainer: the teacher untouched, the sum right, mixed precision on the CPU, equal to MONAI without a teacher."""
+"""DistillationTrainer: the teacher untouched, the sum right, mixed precision on the CPU, equal to MONAI without a
+teacher."""
 
 import copy
 
@@ -121,7 +122,9 @@ def test_without_a_teacher_it_is_monais_trainer(steps):
     for kind in (SupervisedTrainer, DistillationTrainer):
         network, optimizer, data = plain_setup()
         loader = DataLoader(data, batch_size=5)
-        kind("cpu", 2, loader, network, optimizer, nn.CrossEntropyLoss(), accumulation_steps=steps, decollate=False).run()
+        kind(
+            "cpu", 2, loader, network, optimizer, nn.CrossEntropyLoss(), accumulation_steps=steps, decollate=False
+        ).run()
         states.append(network.state_dict())
     assert equal(*states)
 
@@ -131,7 +134,13 @@ def test_accumulated_small_batches_are_one_large_batch():
     for size, steps in ((24, 1), (6, 4)):
         network, optimizer, data = plain_setup()
         trainer = DistillationTrainer(
-            "cpu", 3, DataLoader(data, batch_size=size), network, optimizer, nn.CrossEntropyLoss(), accumulation_steps=steps
+            "cpu",
+            3,
+            DataLoader(data, batch_size=size),
+            network,
+            optimizer,
+            nn.CrossEntropyLoss(),
+            accumulation_steps=steps,
         )
         trainer.run()
         states.append(network.state_dict())
@@ -158,7 +167,9 @@ def test_mixed_precision_runs_in_bfloat16_on_the_cpu_with_losses_in_float32(stud
 
     class Spy(DistillationTerm):
         def forward(self, inputs):
-            kinds["term"] |= {t.dtype for t in (inputs.student_logits, *inputs.student_features, *inputs.teacher_features)}
+            kinds["term"] |= {
+                t.dtype for t in (inputs.student_logits, *inputs.student_features, *inputs.teacher_features)
+            }
             return inputs.student_logits.square().mean() + (inputs.student_logits @ inputs.student_logits.T).mean()
 
     run = study(amp=True, amp_kwargs={"dtype": torch.bfloat16}, terms=[WeightedTerm("spy", Spy(), 0.1)])
@@ -200,7 +211,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt(s
 
     calls = []
     run = study(terms=[WeightedTerm("bad", Bad())])
-    with pytest.raises(NonFiniteLossError, match=rf"the loss became {bad} in epoch 2, iteration 8 \(task .*, bad {bad}"):
+    with pytest.raises(
+        NonFiniteLossError, match=rf"the loss became {bad} in epoch 2, iteration 8 \(task .*, bad {bad}"
+    ):
         run.trainer.run()
     assert all(torch.isfinite(value).all() for value in run.student.state_dict().values())
 

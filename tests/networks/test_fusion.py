@@ -12,9 +12,7 @@ IN, OUT, SIZES = [4, 6, 8], [5, 7, 9], [17, 9, 5]
 
 def maps(spatial_dims=2, batch=2):
     generator = torch.Generator().manual_seed(0)
-    return [
-        torch.randn(batch, c, *[s] * spatial_dims, generator=generator) for c, s in zip(IN, SIZES, strict=True)
-    ]
+    return [torch.randn(batch, c, *[s] * spatial_dims, generator=generator) for c, s in zip(IN, SIZES, strict=True)]
 
 
 def reference_two_scales(layer, fine, coarse):
@@ -41,9 +39,7 @@ def reference_two_scales(layer, fine, coarse):
 def test_fused_maps_keep_their_sizes_and_take_the_wanted_channels(spatial_dims):
     layer = Fusion["ABF", spatial_dims](spatial_dims=spatial_dims, in_channels=IN, out_channels=OUT, width=8)
     fused = layer(maps(spatial_dims))
-    assert [tuple(m.shape) for m in fused] == [
-        (2, c, *[s] * spatial_dims) for c, s in zip(OUT, SIZES, strict=True)
-    ]
+    assert [tuple(m.shape) for m in fused] == [(2, c, *[s] * spatial_dims) for c, s in zip(OUT, SIZES, strict=True)]
 
 
 def test_abf_equals_the_figure_of_the_paper():
