@@ -46,7 +46,7 @@ def phantom(
     quiet: Quiet = False,
 ) -> None:
     """Write synthetic head slices with tumours, as the Figshare set is published."""
-    from kdmri_monai.data.phantoms import write_phantoms
+    from kdmri_monai.data.phantom.patients import write_phantoms
 
     with _told_to_the_user():
         written = write_phantoms(out, patients=patients, seed=seed, shortcut=shortcut, size=size, progress=not quiet)

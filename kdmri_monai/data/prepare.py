@@ -98,56 +98,64 @@ def prepare_dataset(
     with Workspace(out, options.store_size) as work:
         state = work.resume(preparation["fingerprint"], options.overwrite)
         action: Action = "split again" if state.finished else "resumed" if state.items else "prepared"
-        _stop_at_first([finding for finding in state.skipped if finding.is_bad], options)
-        if not state.finished:
-            _read(found, work, state, options, progress)
-        work.seal(state)
-        datalist = _datalist(found, state, split, preparation, options)
-        _write_borders(out / BORDERS, state.records)
-        write_datalist(datalist, out / DATALIST)
+        try:
+            if not state.finished:
+                _read(found, work, state, options, progress)
+            datalist = _finish(found, work, state, split, preparation, options)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise _no_room(error, work, state) from error
     return PrepareResult(out, action, datalist)
 
 
 def _read(found: Source, work: Workspace, state: JournalState, options: PrepareOptions, progress: bool) -> None:
     """Read the items that are not done yet, and put each into the store and the journal."""
-    listing = None
-    try:
-        listing = found.list_items(work.scratch)
-        if not state.listed:
-            _stop_at_first([finding for finding in listing.skipped if finding.is_bad], options)
-            work.note_listing(listing.skipped, listing.remarks, state)
-        _read_items(found, listing, work, state, options, progress)
-        work.finish(state)
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise _no_room(error, listing, work, state) from error
-
-
-def _read_items(
-    found: Source, listing: Listing, work: Workspace, state: JournalState, options: PrepareOptions, progress: bool
-) -> None:
+    listing = found.list_items(work.scratch)
+    _stop_at_first([*state.skipped, *(listing.skipped if not state.listed else ())], options)
+    if not state.listed:
+        work.note_listing(listing.skipped, listing.remarks, state)
+    work.expected = len(listing.items)
     known = {record.id: record.source for record in state.records}
     results = read_in_order(listing.items[state.items :], work.size, options.worker_count(), found.batch)
-    with tqdm(total=len(listing.items), initial=state.items, desc="reading", unit="file", disable=not progress) as bar:
+    with tqdm(total=work.expected, initial=state.items, desc="reading", unit="file", disable=not progress) as bar:
         for number, result in enumerate(results, start=state.items):
             kept, findings = refuse_known_ids(result.slices, known)
             result = ItemResult(kept, [*result.skipped, *findings], result.remarks)
             _stop_at_first(result.skipped, options)
             work.add(number, kept, result, state)
             bar.update()
+    work.finish(state)
+
+
+def _finish(
+    found: Source,
+    work: Workspace,
+    state: JournalState,
+    split: SplitOptions,
+    preparation: dict[str, Any],
+    options: PrepareOptions,
+) -> dict[str, Any]:
+    """Put the store in its place, then borders, then the datalist, with which the folder is complete."""
+    _stop_at_first(state.skipped, options)
+    datalist = _datalist(found, state, split, preparation, options)
+    work.seal(state)
+    _write_borders(work.out / BORDERS, state.records)
+    write_datalist(datalist, work.out / DATALIST)
+    return datalist
 
 
 def _stop_at_first(findings: Sequence[Finding], options: PrepareOptions) -> None:
-    if options.strict and findings:
-        raise findings[0].as_error()
+    bad = [finding for finding in findings if finding.is_bad]
+    if options.strict and bad:
+        raise bad[0].as_error()
 
 
-def _no_room(error: OSError, listing: Listing | None, work: Workspace, state: JournalState) -> StoreWriteError:
+def _no_room(error: OSError, work: Workspace, state: JournalState) -> StoreWriteError:
     """The same error, for a person who wants to go on."""
     reason = f"cannot be written: {error.strerror}"
-    if listing is not None:
-        left = len(listing.items) - state.items
+    left = work.expected - state.items
+    if left > 0:
         images = 2 if any(record.has_mask for record in state.records) else 1
         reason += f". About {left * images * work.size**2 / 1e6:,.1f} MB more are needed for the {left:,} files left"
     reason += f"; {len(state.records):,} slices are kept in {work.folder}. Make room and run the same again: it goes on"

@@ -31,6 +31,9 @@ class Workspace:
         out: The dataset folder; made where it does not exist.
         size: Side ``S`` of the stored images.
 
+    Attributes:
+        expected: Items of the source, once they are listed; 0 before.
+
     Raises:
         BadSourceError: Another process holds it.
     """
@@ -40,6 +43,7 @@ class Workspace:
         self.scratch = self.folder / "scratch"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(self.folder / "records.jsonl")
+        self.expected = 0
         self._rows: dict[str, RowFile] = {}
 
     def __enter__(self) -> "Workspace":

@@ -1,4 +1,4 @@
-"""Every kind of source, from files on disk to the dataset folder. Reference: NumPy and the pictures that were written."""
+"""Every kind of source, from files on disk to the dataset folder. Reference: the pictures that were written."""
 
 import csv
 import io
@@ -276,7 +276,7 @@ def test_class_names_are_read_tolerantly(name, label):
 def test_labels_and_planes_of_tables():
     assert [parse_label(text) for text in ("1", " 2 ", "3", "Glioma", "pituitary tumor")] == [0, 1, 2, 1, 2]
     assert [parse_plane(text) for text in ("", "A", "Coronal", "sag")] == [None, "axial", "coronal", "sagittal"]
-    with pytest.raises(ValueError, match="is '4', allowed are 1..3 or meningioma, glioma, pituitary tumour"):
+    with pytest.raises(ValueError, match=r"is '4', allowed are 1\.\.3 or meningioma, glioma, pituitary tumour"):
         parse_label("4")
     with pytest.raises(ValueError, match="is 'oblique', allowed are axial, coronal, sagittal or nothing"):
         parse_plane("oblique")
@@ -355,9 +355,7 @@ def volume_of_a_head(shape=(40, 50, 30)):
 def save_volume(path, ras, codes=("R", "A", "S"), zooms=(1, 1, 1)):
     """The same head stored along other axes, as scanners do."""
     image = nib.Nifti1Image(ras, np.diag([*zooms, 1.0]))
-    turn = nib.orientations.ornt_transform(
-        nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes)
-    )
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes))
     nib.save(image.as_reoriented(turn), path)
 
 
@@ -405,7 +403,11 @@ def test_a_volume_without_mask_gives_the_slices_with_enough_head_and_its_voxels_
     [
         (lambda p: p.write_bytes(p.read_bytes()[:3000]), "voxels", "truncated"),
         (lambda p: p.write_bytes(b"no volume"), "voxels", "not readable as NIfTI"),
-        (lambda p: nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), p), "voxels", "4 x 4 x 4 x 2"),
+        (
+            lambda p: nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), p),
+            "voxels",
+            "4 x 4 x 4 x 2",
+        ),
         (lambda p: nib.save(nib.Nifti1Image(np.zeros((4, 4), np.int16), np.eye(4)), p), "voxels", "three dimensions"),
         (lambda p: nib.save(nib.Nifti1Image(np.full((9, 9, 9), np.nan), np.eye(4)), p), "voxels", "all NaN"),
         (lambda p: nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.complex64), np.eye(4)), p), "voxels", "complex64"),

@@ -198,7 +198,7 @@ def test_patients_are_more_even_than_where_only_slices_count():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_the_slices_does_not_matter(seed):
     records = figshare_like()
-    records += [record(8000 + i, f"two{i % 6}", i % 2) for i in range(60)]  # patients of two classes
+    records += [record(8000 + i, f"two{i % 6}", i // 6 % 2) for i in range(60)]  # patients of two classes
     shuffled = records[:]
     random.Random(seed).shuffle(shuffled)
     options = SplitOptions(seed=seed)

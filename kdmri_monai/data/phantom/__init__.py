@@ -1,0 +1,1 @@
+"""Synthetic head slices with lesions, and their writing in the published format."""
