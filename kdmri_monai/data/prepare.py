@@ -22,7 +22,7 @@ from kdmri_monai.data.journal import JournalState
 from kdmri_monai.data.options import PrepareOptions
 from kdmri_monai.data.reading import ItemResult
 from kdmri_monai.data.records import SliceRecord
-from kdmri_monai.data.source_contract import Listing, Source
+from kdmri_monai.data.source_contract import Source
 from kdmri_monai.data.sources import fingerprint, recognise_source
 from kdmri_monai.data.splits import SplitOptions, assign_splits, group_families
 from kdmri_monai.data.store import IMAGES, MASKS, StoreWriteError, open_store

@@ -15,9 +15,12 @@ TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
 """Blue and vermilion of Okabe and Ito, "Color universal design", 2008."""
 
-INK = "#333333"
-FAINT = "#DDDDDD"
-SMALL = 8.0
+INK, FAINT = "#333333", "#DDDDDD"
+SMALL, LABEL = 8.0, 9.0
+"""Sizes of numbers and of axis labels, points."""
+
+WIDTH = 1.3
+"""Width of a curve, points."""
 
 
 def tidy(axes: Axes) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kdmri_monai.report.axes import INK, SMALL, TRAINING, VALIDATION, save, tidy
+from kdmri_monai.report.axes import INK, LABEL, SMALL, TRAINING, VALIDATION, WIDTH, save, tidy
 from kdmri_monai.report.history import Column, History, read_history
 
 COLOURS = {"training": TRAINING, "validation": VALIDATION}
@@ -45,25 +46,25 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
     Args:
         histories: Runs by name.
     """
-    figure = Figure(figsize=(1.2 + 3.2 * len(histories), 5.0), layout="constrained", dpi=200)
+    figure = Figure(figsize=(0.8 + 3.2 * len(histories), 5.4), layout="constrained", dpi=200)
     grid = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
-    for column, (name, history) in enumerate(histories.items()):
-        loss, share = grid[:, column]
+    for (loss, share), (name, history) in zip(grid.T, histories.items(), strict=True):
         for split, colour in COLOURS.items():
             _line(loss, history.epochs, history.column(split, "task", "loss"), colour)
             accuracy = 100 * history.column(split, "accuracy")
             _line(share, history.epochs, accuracy, colour, label=_with_n(split, history))
         balanced = 100 * history.column("validation", "balanced_accuracy")
         _line(share, history.epochs, balanced, VALIDATION, "--", label="validation, balanced")
+        loss.set_title(f"{name}\n", fontsize=10, loc="left", color=INK)
         _mark_best(loss, share, history)
-        loss.set_title(name, fontsize=10, loc="left", color=INK)
-        share.set_xlabel("Epoch", fontsize=SMALL + 1)
-        share.legend(fontsize=SMALL - 0.5, frameon=False, loc="lower right")
+        share.set_xlabel("Epoch", fontsize=LABEL)
+        share.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(-0.03, -0.2), borderpad=0)
         tidy(loss)
         tidy(share)
     grid[0, 0].set_ylim(bottom=0)
-    grid[0, 0].set_ylabel("Cross-entropy (nats)", fontsize=SMALL + 1)
-    grid[1, 0].set_ylabel("Accuracy (% of slices)", fontsize=SMALL + 1)
+    grid[0, 0].set_ylabel("Cross-entropy (nats)", fontsize=LABEL)
+    grid[1, 0].set_ylabel("Accuracy (% of slices)", fontsize=LABEL)
+    figure.align_ylabels()
     return figure
 
 
@@ -72,40 +73,52 @@ def loss_terms(histories: Mapping[str, History]) -> Figure:
 
     Args:
         histories: Runs by name.
+
+    Raises:
+        ValueError: No run wrote a loss term.
     """
     terms = list(dict.fromkeys(term for history in histories.values() for term in history.terms()))
     terms.sort(key=lambda term: term != "loss")
-    size = (1.2 + 3.2 * len(histories), 0.7 + 1.5 * max(1, len(terms)))
+    if not terms:
+        raise ValueError(f"none of the runs {', '.join(histories)} wrote a loss term of the training")
+    size = (0.8 + 3.2 * len(histories), 1.0 + 1.5 * len(terms))
     figure = Figure(figsize=size, layout="constrained", dpi=200)
-    grid = figure.subplots(max(1, len(terms)), len(histories), sharex="col", sharey="row", squeeze=False)
+    grid = figure.subplots(len(terms), len(histories), sharex="col", sharey="row", squeeze=False)
     for column, (name, history) in enumerate(histories.items()):
         grid[0, column].set_title(name, fontsize=10, loc="left", color=INK)
-        grid[-1, column].set_xlabel("Epoch", fontsize=SMALL + 1)
+        grid[-1, column].set_xlabel("Epoch", fontsize=LABEL)
         for row, term in enumerate(terms):
             _draw_term(grid[row, column], history, term)
     for row, term in enumerate(terms):
-        grid[row, 0].set_ylabel("total, weighted" if term == "loss" else term, fontsize=SMALL + 1)
+        grid[row, 0].set_ylabel("total, weighted" if term == "loss" else term, fontsize=LABEL)
+        lowest = np.nanmin([np.nanmin(history.column("training", term), initial=0.0) for history in histories.values()])
+        grid[row, 0].set_ylim(bottom=None if lowest < 0 else 0)
+    key = [Line2D([], [], color=colour, lw=WIDTH, label=split) for split, colour in COLOURS.items()]
+    figure.legend(handles=key, loc="outside lower left", ncols=2, fontsize=SMALL, frameon=False)
+    figure.align_ylabels()
     return figure
 
 
 def _draw_term(axes: Axes, history: History, term: str) -> None:
     tidy(axes)
     if np.isnan(history.column("training", term)).all():
+        axes.grid(visible=False)
         axes.text(0.5, 0.5, "not used", transform=axes.transAxes, ha="center", fontsize=SMALL, color=INK)
         return
-    for split, colour in COLOURS.items():
-        values = history.column(split, term)
-        if split == "training" or term != "loss":  # the validation loss is the cross-entropy alone
-            _line(axes, history.epochs, values, colour, label=split)
-    axes.legend(fontsize=SMALL - 0.5, frameon=False, loc="upper right")
+    _line(axes, history.epochs, history.column("training", term), TRAINING)
+    if term != "loss":  # what a run writes as its validation loss is the cross-entropy alone
+        names = ("task", "loss") if term == "task" else (term,)
+        _line(axes, history.epochs, history.column("validation", *names), VALIDATION)
 
 
-def _line(axes: Axes, epochs: NDArray[np.int64], values: Column, colour: str, style: str = "-", label: str | None = None) -> None:
+def _line(
+    axes: Axes, epochs: NDArray[np.int64], values: Column, colour: str, style: str = "-", label: str | None = None
+) -> None:
     """Joins what is there; a handful of points get dots."""
     there = np.isfinite(values)
     if there.any():
         marker = "o" if there.sum() < 12 else None
-        axes.plot(epochs[there], values[there], style, color=colour, lw=1.3, marker=marker, ms=3, label=label)
+        axes.plot(epochs[there], values[there], style, color=colour, lw=WIDTH, marker=marker, ms=3, label=label)
 
 
 def _mark_best(loss: Axes, share: Axes, history: History) -> None:
@@ -116,16 +129,8 @@ def _mark_best(loss: Axes, share: Axes, history: History) -> None:
     for axes in (loss, share):
         axes.axvline(epoch, color=INK, lw=0.8, ls=":")
     share.plot(epoch, score, "o", color=VALIDATION, mec="white", ms=6)
-    loss.text(
-        epoch,
-        1.0,
-        f" epoch {epoch}: best balanced {score:.1f} %",
-        transform=loss.get_xaxis_transform(),
-        va="top",
-        ha="left",
-        fontsize=SMALL,
-        color=INK,
-    )
+    words = f"best epoch {epoch}: balanced accuracy {score:.1f} %"
+    loss.text(0, 1.02, words, transform=loss.transAxes, va="bottom", fontsize=SMALL, color=INK)
 
 
 def _with_n(split: str, history: History) -> str:

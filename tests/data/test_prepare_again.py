@@ -149,7 +149,7 @@ def test_an_end_between_the_last_steps_is_made_good(long_source, uninterrupted, 
     (out / "borders.json").unlink()
     for name in {"images.npy", "masks.npy"} - set(moved):
         (out / name).rename(out / ".prepare" / f"{name}.part")
-    prepare(long_source, out)
+    assert prepare(long_source, out).action == "split again"  # nothing is read a second time
     assert contents(out) == uninterrupted
 
 

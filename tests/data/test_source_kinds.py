@@ -384,10 +384,11 @@ def test_volumes_of_any_orientation_give_radiological_pictures(tmp_path, codes, 
     assert image[12:52, 12:32].mean() > image[12:52, 32:52].mean()
 
 
-def test_a_volume_without_mask_gives_the_slices_with_enough_head_and_its_voxels_are_square(tmp_path):
+@pytest.mark.parametrize("codes", [("R", "A", "S"), ("S", "L", "A")])
+def test_a_volume_without_mask_gives_the_slices_with_enough_head_and_its_voxels_are_square(tmp_path, codes):
     head, _ = volume_of_a_head((40, 40, 20))
     head[:, :, :4] = 0
-    save_volume(tmp_path / "head.nii", head, zooms=(1, 1, 2))
+    save_volume(tmp_path / "head.nii", head, codes, zooms=(1, 1, 2))
     (tmp_path / "labels.csv").write_text("path,label,patient,plane\nhead.nii,2,P,axial\nhead.nii,2,P,coronal\n")
     datalist = prepare(tmp_path, tmp_path / "out")
     share = np.array([(head[:, :, k] > 15).mean() for k in range(20)])

@@ -2,10 +2,11 @@
 
 import io
 
+from rich.console import Console
+
 from kdmri_monai.data.findings import Finding, Remark, group_findings
 from kdmri_monai.data.records import SliceRecord
 from kdmri_monai.data.summary import count_slices, render_summary
-from rich.console import Console
 
 RECORDS = [
     SliceRecord("1", 0, 0, "P1", "cjdata/PID", "a/1.mat", (512, 512), "0" * 64, True, "axial"),

@@ -98,6 +98,14 @@ def test_no_more_is_read_than_the_window_holds_until_results_are_taken(item, tmp
     assert len(log.read_text().splitlines()) == 400
 
 
+def test_a_slow_item_holds_back_those_behind_it(item, tmp_path):
+    log = tmp_path / "log"
+    results = read_in_order([item(n, "slow" if n == 0 else "", str(log)) for n in range(2000)], 16, 2, 5)
+    next(results)
+    assert len(log.read_text().splitlines()) <= 2 * 2 * 2 * 5
+    results.close()
+
+
 def children(pid):
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
