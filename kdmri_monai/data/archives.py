@@ -1,30 +1,24 @@
-"""Zip archives, read in place: nothing is extracted and no name of a member ever becomes a path.
-
-An archive inside an archive is read through a window on the outer file where it is stored uncompressed, and copied
-to a scratch folder, under a name of our own, where it is deflated.
-"""
+"""Zip archives, read in place: nothing is extracted and no name of a member ever becomes a path."""
 
 import io
 import lzma
-import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, cast
 
+from kdmri_monai.data.archive_window import ArchiveRef, WindowFile
 from kdmri_monai.data.errors import BadSliceError, BadSourceError
 from kdmri_monai.data.limits import ReadLimits
 
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
 _ENCRYPTED = 0x1
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error)
-_CHUNK = 1 << 20
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error)
+"""What zipfile raises over a damaged archive or member."""
 
 
 class BadArchiveError(BadSourceError):
@@ -42,72 +36,6 @@ class BadArchiveError(BadSourceError):
     def __reduce__(self) -> tuple[type["BadArchiveError"], tuple[str, str]]:
         """Errors cross process borders."""
         return type(self), (self.name, self.reason)
-
-
-@dataclass(frozen=True)
-class ArchiveRef:
-    """Where the bytes of an archive are.
-
-    Attributes:
-        path: File that holds them.
-        start: First byte.
-        size: Bytes.
-        name: Name for people, e.g. ``1512427.zip/brainTumorDataPublic_1766.zip``.
-    """
-
-    path: str
-    start: int
-    size: int
-    name: str
-
-    @classmethod
-    def of(cls, path: Path, name: str) -> "ArchiveRef":
-        """The archive that is the whole of a file."""
-        return cls(str(path), 0, path.stat().st_size, name)
-
-
-class WindowFile(io.RawIOBase):
-    """Part of a file as a read-only seekable file of its own.
-
-    Args:
-        path: File.
-        start: First byte of the window.
-        size: Bytes; nothing beyond them can be read.
-    """
-
-    def __init__(self, path: str, start: int, size: int) -> None:
-        super().__init__()
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._start, self._size, self._at = start, size, 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move, counted from the start of the window, from here, or from its end."""
-        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if target < 0:
-            raise ValueError(f"cannot seek to {target}, before the start of the window")
-        self._at = target
-        return target
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer, as io hands it
-        """Fill the buffer as far as the window goes; 0 at its end."""
-        data = os.pread(self._descriptor, max(0, min(len(buffer), self._size - self._at)), self._start + self._at)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        """Close the file below; twice does no harm."""
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
 
 
 @contextmanager
@@ -132,7 +60,7 @@ def open_archive(ref: ArchiveRef, limits: ReadLimits) -> Iterator[zipfile.ZipFil
     with io.BufferedReader(window) as file:
         try:
             archive = zipfile.ZipFile(file)
-        except (*_DAMAGE, NotImplementedError) as error:
+        except (*DAMAGE, NotImplementedError) as error:
             raise BadArchiveError(ref.name, _why_no_directory(cast(IO[bytes], file), error)) from error
         with archive:
             _check_directory(archive, ref, limits)
@@ -155,7 +83,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limi
     try:
         with archive.open(info) as member:
             data = member.read(limits.member_bytes + 1)
-    except (*_DAMAGE, NotImplementedError) as error:
+    except (*DAMAGE, NotImplementedError) as error:
         raise BadSliceError(name, "archive member", f"is damaged: {error}") from error
     if len(data) > limits.member_bytes:
         raise BadSliceError(name, "archive member", f"is larger than the {limits.member_bytes:,} bytes allowed")
@@ -185,74 +113,6 @@ def check_member(info: zipfile.ZipInfo, name: str, limits: ReadLimits, most: int
         ratio = info.file_size // max(1, info.compress_size)
         reason = f"would unpack to {ratio:,} times its size, allowed are {limits.ratio} times"
         raise BadSliceError(name, "archive member", reason)
-
-
-def inner_archive(ref: ArchiveRef, info: zipfile.ZipInfo, scratch: Path, limits: ReadLimits) -> ArchiveRef:
-    """An archive inside an archive, as one that can be opened.
-
-    Args:
-        ref: The outer archive.
-        info: The member that is an archive.
-        scratch: Folder that takes the copy of a deflated one, named by its place in the outer file.
-        limits: Largest inner archive and ratio.
-
-    Raises:
-        BadArchiveError: The member is encrypted, too large, damaged, or not where the directory says.
-        OSError: The copy cannot be written.
-    """
-    name = f"{ref.name}/{info.filename}"
-    try:
-        check_member(info, name, limits, limits.inner_archive_bytes)
-    except BadSliceError as error:
-        raise BadArchiveError(name, error.reason) from error
-    if info.compress_type == zipfile.ZIP_STORED:
-        return ArchiveRef(ref.path, ref.start + _data_start(ref, info, name), info.file_size, name)
-    target = scratch / f"inner-{info.header_offset}.zip"
-    with open_archive(ref, limits) as archive:
-        _copy_member(archive, info, target, name)
-    return ArchiveRef.of(target, name)
-
-
-def _copy_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, name: str) -> None:
-    """Inflate a member to a file by pieces; the directory has been checked, and zipfile stops at the declared size."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as copy:
-        try:
-            member = archive.open(info)
-        except (*_DAMAGE, NotImplementedError) as error:
-            raise BadArchiveError(name, f"is damaged: {error}") from error
-        with member:
-            while piece := _next_piece(member, name):
-                _write(copy, piece, target)
-
-
-def _write(copy: io.BufferedWriter, piece: bytes, target: Path) -> None:
-    try:
-        copy.write(piece)
-        copy.flush()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from error
-
-
-def _next_piece(member: IO[bytes], name: str) -> bytes:
-    try:
-        return member.read(_CHUNK)
-    except _DAMAGE as error:
-        raise BadArchiveError(name, f"is damaged: {error}") from error
-
-
-def _data_start(ref: ArchiveRef, info: zipfile.ZipInfo, name: str) -> int:
-    """Offset of a member's data in the archive: behind its local header, whose length only it knows."""
-    with WindowFile(ref.path, ref.start, ref.size) as window:
-        window.seek(info.header_offset)
-        header = window.read(_LOCAL_HEADER.size) or b""
-    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
-        raise BadArchiveError(name, "is damaged: its header is not where the directory says")
-    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-    start = int(info.header_offset) + _LOCAL_HEADER.size + name_length + extra_length
-    if start + info.file_size > ref.size:
-        raise BadArchiveError(name, "is damaged: it reaches beyond the end of the archive")
-    return start
 
 
 def _check_directory(archive: zipfile.ZipFile, ref: ArchiveRef, limits: ReadLimits) -> None:

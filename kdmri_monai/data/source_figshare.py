@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from kdmri_monai.data.archives import ArchiveRef, BadArchiveError, inner_archive, open_archive, read_member
+from kdmri_monai.data.archive_window import ArchiveRef
+from kdmri_monai.data.archives import BadArchiveError, open_archive, read_member
 from kdmri_monai.data.cjdata import IMAGE, read_cjdata
 from kdmri_monai.data.findings import Finding, Remark
+from kdmri_monai.data.inner_archives import inner_archive
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.records import RawSlice
 from kdmri_monai.data.source_contract import Listing, Source, files_below, natural_key

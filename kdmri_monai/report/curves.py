@@ -129,7 +129,7 @@ def _mark_best(loss: Axes, share: Axes, history: History) -> None:
     for axes in (loss, share):
         axes.axvline(epoch, color=INK, lw=0.8, ls=":")
     share.plot(epoch, score, "o", color=VALIDATION, mec="white", ms=6)
-    words = f"best epoch {epoch}: balanced accuracy {score:.1f} %"
+    words = f"best epoch {epoch}: validation balanced accuracy {score:.1f} %"
     loss.text(0, 1.02, words, transform=loss.transAxes, va="bottom", fontsize=SMALL, color=INK)
 
 

@@ -152,6 +152,14 @@ def test_an_empty_mask_keeps_the_slice_and_says_so(tmp_path, beside_good_ones, c
     assert datalist["counts"]["remark_groups"][0]["reason"] == "is empty: the slice is kept, without a mask"
 
 
+def test_a_mask_too_small_for_the_store_keeps_the_slice_and_says_so(tmp_path, beside_good_ones, cjdata):
+    image, mask = np.arange(65536).reshape(256, 256), np.zeros((256, 256))
+    mask[9, 9] = 1
+    datalist = prepare(beside_good_ones(cjdata(image, mask)), tmp_path / "out")
+    assert ["mask" in entry for entry in datalist["test"]] == [True, False, True]
+    assert datalist["counts"]["remark_groups"][0]["reason"].startswith("vanishes at the stored size")
+
+
 # files that point elsewhere, or ask for too much
 
 
@@ -431,6 +439,23 @@ def test_an_inner_archive_is_bounded_by_its_window(four_archives, tmp_path, writ
     patch_entry(outer, "brainTumorDataPublic_1766.zip", [], [(20, "<I", end - 10), (24, "<I", end - 10)])
     reason = refused_archive(outer, tmp_path, "1512427.zip/brainTumorDataPublic_1766.zip")
     assert "is truncated or damaged" in reason
+
+
+def test_an_inner_archive_that_is_not_where_the_directory_says_is_reported(four_archives, tmp_path, write_zip):
+    members = {path.name: path.read_bytes() for path in sorted(four_archives.iterdir())}
+    outer = write_zip(tmp_path / "1512427.zip", members)
+    patch_entry(outer, "brainTumorDataPublic_1766.zip", [(0, "<I", 0)], [])
+    reason = refused_archive(outer, tmp_path, "1512427.zip/brainTumorDataPublic_1766.zip")
+    assert reason == "is damaged: its header is not where the directory says"
+
+
+def test_an_inner_archive_may_not_reach_beyond_the_outer_one(four_archives, tmp_path, write_zip):
+    members = {path.name: path.read_bytes() for path in sorted(four_archives.iterdir())}
+    members = {name: members[name] for name in sorted(members, key=lambda name: "1766" in name)}  # it comes last
+    outer = write_zip(tmp_path / "1512427.zip", members)
+    patch_entry(outer, "brainTumorDataPublic_1766.zip", [], [(24, "<I", 1_000_000)])
+    reason = refused_archive(outer, tmp_path, "1512427.zip/brainTumorDataPublic_1766.zip")
+    assert "damaged" in reason
 
 
 # pictures

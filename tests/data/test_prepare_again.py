@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,22 @@ def test_a_full_disk_is_told_and_the_rest_is_done_later(long_source, uninterrupt
     assert not (out / "datalist.json").exists()
     assert prepare(long_source, out).action == "resumed"
     assert contents(out) == uninterrupted
+
+
+def test_a_full_disk_under_a_copied_archive_is_told_and_the_copy_is_removed(long_source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w", zipfile.ZIP_DEFLATED) as outer:
+        for path in sorted(long_source.iterdir()):
+            outer.write(path, path.name)
+    out = tmp_path / "out"
+    process = start(tmp_path / "outer.zip", out, limit=1 << 20)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = error.strip().splitlines()[-1]
+    assert str(out / ".prepare" / "scratch") in last
+    assert "File too large" in last
+    assert not (out / ".prepare" / "scratch").exists()
+    result = prepare(tmp_path / "outer.zip", out)
+    assert result.counts["slices"] == 299
 
 
 def test_a_full_disk_under_the_journal_is_told_too(long_source, uninterrupted, tmp_path, monkeypatch):

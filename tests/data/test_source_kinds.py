@@ -428,6 +428,29 @@ def test_a_bad_volume_is_reported_and_the_other_kept(tmp_path, break_it, field, 
     assert reason in found["reason"]
 
 
+def test_a_slice_without_contrast_or_with_a_hole_is_named_and_an_unknown_orientation_is_said(tmp_path):
+    head, tumour = volume_of_a_head()
+    tumour[:, :, 3] = 1
+    holed = head.astype(np.float32)
+    holed[:, :, 3] = 7
+    holed[20, 35, 22] = np.nan
+    assert tumour[20, 35, 22] or tumour[:, :, 22].any()
+    image = nib.Nifti1Image(holed, None)
+    image.header.set_sform(None, code=0)
+    image.header.set_qform(None, code=0)
+    nib.save(image, tmp_path / "head.nii.gz")
+    mask = nib.Nifti1Image(tumour, nib.load(tmp_path / "head.nii.gz").affine)
+    nib.save(mask, tmp_path / "tumour.nii.gz")
+    (tmp_path / "labels.csv").write_text("path,label,patient,mask\nhead.nii.gz,1,P,tumour.nii.gz\n")
+    datalist = prepare(tmp_path, tmp_path / "out")
+    assert [(entry["name"], entry["reason"][:11]) for entry in datalist["skipped"]] == [
+        ("head.nii.gz slice 3", "is constant"),
+        ("head.nii.gz slice 22", "has 1 of 20"),
+    ]
+    assert len(entries(datalist)) == tumour.any(axis=(0, 1)).sum() - 2
+    assert datalist["counts"]["remark_groups"][0]["field"] == "orientation"
+
+
 def test_a_mask_on_another_grid_and_a_volume_that_declares_too_much_are_refused(tmp_path):
     head, tumour = volume_of_a_head()
     save_volume(tmp_path / "head.nii.gz", head)
