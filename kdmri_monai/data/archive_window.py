@@ -60,10 +60,10 @@ class WindowFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer, as io hands it
         """Fill the buffer as far as the window goes; 0 at its end."""
-        data = os.pread(self._descriptor, max(0, min(len(buffer), self._size - self._at)), self._start + self._at)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        room = memoryview(buffer)[: max(0, self._size - self._at)]
+        count = os.preadv(self._descriptor, [room], self._start + self._at)
+        self._at += count
+        return count
 
     def close(self) -> None:
         """Close the file below; twice does no harm."""

@@ -6,7 +6,9 @@ when all of these are complete, ``datalist.json``. What is needed to go on, and 
 
 import errno
 import hashlib
+import importlib
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ from kdmri_monai.data.workers import read_in_order
 from kdmri_monai.data.workspace import BORDERS, DATALIST, Workspace
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+_SLOW_IMPORT = "sklearn.model_selection"  # a second to load; the split needs it, and has it when the reading is done
 
 Action = Literal["prepared", "resumed", "split again", "nothing to do"]
 
@@ -100,6 +104,7 @@ def prepare_dataset(
         action: Action = "split again" if state.finished else "resumed" if state.items else "prepared"
         try:
             if not state.finished:
+                threading.Thread(target=importlib.import_module, args=(_SLOW_IMPORT,)).start()
                 _read(found, work, state, options, progress)
             datalist = _finish(found, work, state, split, preparation, options)
         except OSError as error:

@@ -30,7 +30,7 @@ def comparison_table(comparison: Comparison) -> Table:
         box=SIMPLE_HEAD,
     )
     table.add_column("run")
-    for heading in ("accuracy", "balanced accuracy", "macro F1", "difference"):
+    for heading in ("accuracy", "balanced\naccuracy", "macro F1", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for level, words in LEVELS.items():
         table.add_row(f"[bold]{words}, n = {getattr(comparison.rows[0], level).n:,}")
