@@ -104,7 +104,7 @@ def prepare(
         )
         split = SplitOptions(folds, fold, validation, seed, folds_file, external)
         result = prepare_dataset(source, out, options, split, progress=not quiet)
-    console.print(render_summary(result.counts))
+    console.print(render_summary(result.counts, result.datalist["notes"]))
     console.print(f"{result.action}: {result.folder}")
 
 

@@ -9,7 +9,8 @@ import hashlib
 import importlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +35,6 @@ from kdmri_monai.data.workers import read_in_order
 from kdmri_monai.data.workspace import BORDERS, DATALIST, Workspace
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-
-_SLOW_IMPORT = "sklearn.model_selection"  # a second to load; the split needs it, and has it when the reading is done
 
 Action = Literal["prepared", "resumed", "split again", "nothing to do"]
 
@@ -86,8 +85,8 @@ def prepare_dataset(
 
     Raises:
         BadSourceError: The source is not recognised or gives no slice; the folder belongs to another source or other
-            options; under ``strict`` an archive that cannot be read.
-        BadSliceError: Under ``strict``, the first bad slice.
+            options.
+        BadSliceError: Under ``strict``, the first bad slice, or archive that cannot be read.
         StoreWriteError: The disk is full, or cannot be written; the next call goes on.
     """
     options, split = options or PrepareOptions(), split or SplitOptions()
@@ -104,14 +103,30 @@ def prepare_dataset(
         action: Action = "split again" if state.finished else "resumed" if state.items else "prepared"
         try:
             if not state.finished:
-                threading.Thread(target=importlib.import_module, args=(_SLOW_IMPORT,)).start()
-                _read(found, work, state, options, progress)
+                with _loading_meanwhile(_needed_by(split)):
+                    _read(found, work, state, options, progress)
             datalist = _finish(found, work, state, split, preparation, options)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             raise _no_room(error, work, state) from error
     return PrepareResult(out, action, datalist)
+
+
+def _needed_by(split: SplitOptions) -> tuple[str, ...]:
+    """Modules that are slow to import and that a split of this kind uses."""
+    return () if split.external or split.folds_file else ("sklearn.model_selection",)
+
+
+@contextmanager
+def _loading_meanwhile(modules: Sequence[str]) -> Iterator[None]:
+    """Import what the split needs, a matter of a second, while the workers read and this process waits for them."""
+    thread = threading.Thread(target=lambda: [importlib.import_module(module) for module in modules])
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()  # an interpreter that ends during an import says confusing things
 
 
 def _read(found: Source, work: Workspace, state: JournalState, options: PrepareOptions, progress: bool) -> None:

@@ -53,6 +53,7 @@ def family_folds(records: Sequence[SliceRecord], families: Mapping[str, str], fo
         ValueError: There are fewer families than folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # here: workers start without scikit-learn
+    from sklearn.utils import check_random_state
 
     names = sorted({families[record.patient] for record in records})
     if len(names) < folds:
@@ -64,8 +65,11 @@ def family_folds(records: Sequence[SliceRecord], families: Mapping[str, str], fo
     rows += [(f"patient of {first[patient]}", families[patient]) for patient in sorted(first)]
     # every row `folds` times: shares stay as they are, and the class does not refuse strata of few rows
     table = np.repeat(np.array(rows), folds, axis=0)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = splitter.split(table, table[:, 0], table[:, 1])
+    # shuffled here, since scikit-learn before 1.8 loses the stratification when it shuffles; the order is that of 1.9
+    order = np.arange(len(names))
+    check_random_state(seed).shuffle(order)
+    turn = {names[number]: place for place, number in enumerate(order)}
+    parts = StratifiedGroupKFold(folds).split(table, table[:, 0], [turn[family] for family in table[:, 1]])
     return {str(family): fold for fold, (_, held_out) in enumerate(parts) for family in np.unique(table[held_out, 1])}
 
 

@@ -1,7 +1,7 @@
 """The two checkpoints of a run: the best weights of the network, and all that is needed to go on."""
 
+import io
 import logging
-import os
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from kdmri_monai.data.atomic import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -117,20 +119,16 @@ class RunCheckpoints:
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """``torch.save`` to a file beside ``path``, flushed to the disk, then renamed to it.
+    """``torch.save`` by way of a file beside ``path``.
 
     Raises:
         OSError: The disk is full or not writable; the message names the file, and what was at ``path`` is still there.
     """
-    part = path.with_name(path.name + ".part")
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     try:
-        with part.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
         raise OSError(f"{path} could not be written ({error}); the file of the epoch before is kept") from error
 
 

@@ -8,7 +8,8 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.utils import convert_to_tensor, evenly_divisible_all_gather, string_list_all_gather
+from monai.data import MetaTensor
+from monai.utils import evenly_divisible_all_gather, string_list_all_gather
 
 from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.evaluation.metrics_file import evaluate_predictions, write_metrics
@@ -111,7 +112,4 @@ class PredictionSaver:
 
 def _plain(values: Any) -> torch.Tensor:
     """A tensor without metadata and without gradient, on the device that it is on."""
-    tensor = convert_to_tensor(values, track_meta=False)
-    if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"expected a tensor or a list of numbers, got {type(values).__name__}")
-    return tensor.detach()
+    return (values.as_tensor() if isinstance(values, MetaTensor) else torch.as_tensor(values)).detach()

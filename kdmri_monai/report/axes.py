@@ -47,15 +47,16 @@ def save(figure: Figure, out: Path, formats: Sequence[str]) -> list[Path]:
     Raises:
         ValueError: Another format was asked for.
     """
+    unknown = [form for form in formats if form not in ("png", "pdf")]
+    if unknown:
+        raise ValueError(f"format {unknown[0]!r} is not known, allowed are png and pdf")
     paths = []
     for form in formats:
         path = out.with_name(f"{out.name}.{form}")
         with replacing(path) as temporary:
             if form == "png":
                 FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
-            elif form == "pdf":
-                FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
             else:
-                raise ValueError(f"format {form!r} is not known, allowed are png and pdf")
+                FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
         paths.append(path)
     return paths

@@ -46,10 +46,20 @@ def consistent(rows):
     return [row | {"label": (number // 2) % 3} for number, row in enumerate(rows)]
 
 
+def as_lists(rows):
+    """A batch whose labels are a list of whole numbers."""
+    batch = {key: [row[key] for row in rows] for key in rows[0]}
+    return batch | {"image": torch.stack(batch["image"])}
+
+
+def image_only(batch, *_, **__):
+    return batch["image"], None
+
+
 def evaluator(rows, saver, network=None, device="cpu", **arguments):
     return SupervisedEvaluator(
         device=torch.device(device),
-        val_data_loader=DataLoader(Dataset(rows), batch_size=4),
+        val_data_loader=arguments.pop("val_data_loader", DataLoader(Dataset(rows), batch_size=4)),
         network=(network or FirstPixels()).to(device),
         val_handlers=[saver],
         decollate=False,
@@ -106,14 +116,8 @@ def test_labels_may_be_a_column_or_a_list(paths):
     column = [row | {"label": torch.tensor([row["label"]])} for row in rows]
     evaluator(column, PredictionSaver(paths[0])).run()
     assert read_predictions(paths[0]).label.tolist() == [row["label"] for row in rows]
-    saver = PredictionSaver(paths[0])
-    engine = evaluator(rows, saver, prepare_batch=lambda batch, *_, **__: (batch["image"], None))
-    engine.data_loader = [
-        {"image": torch.stack([row["image"] for row in rows])}
-        | {k: [row[k] for row in rows] for k in rows[0] if k != "image"}
-    ]
-    engine.state.dataloader = engine.data_loader
-    engine.run()
+    loader = DataLoader(Dataset(rows), batch_size=4, collate_fn=as_lists)
+    evaluator(rows, PredictionSaver(paths[0]), val_data_loader=loader, prepare_batch=image_only).run()
     assert read_predictions(paths[0]).label.tolist() == [row["label"] for row in rows]
 
 
@@ -158,20 +162,15 @@ def test_a_patient_with_two_labels_has_predictions_and_no_metrics(paths):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_is_not_waited_for_while_batches_are_collected(paths):
-    saver = PredictionSaver(*paths, replicates=20)
-    engine = evaluator(consistent(slices()), saver, device="cuda")
-    collect = saver.collect
+    class Watched(PredictionSaver):
+        def collect(self, engine):
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                super().collect(engine)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
 
-    def watched(engine):
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            collect(engine)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    saver.collect = watched
-    engine.add_event_handler("iteration_completed", watched)
-    engine.run()
+    evaluator(consistent(slices()), Watched(*paths, replicates=20), device="cuda").run()
     assert len(read_predictions(paths[0])) == SLICES
 
 

@@ -114,7 +114,10 @@ def _axial(person: np.random.Generator, grid: Grid, level: float) -> Head:
     fourth = ellipse(grid, 0, 0.20 + 0.02 * level, 0.05 * person.uniform(0.7, 1.4), 0.035)
     image = paint(image, cover(fourth, 0.02), 0.12)
     horns = union(
-        *(ellipse(grid, side * 0.27, 0.04, 0.022 * person.uniform(0.8, 1.6), 0.08, angle=side * 0.5) for side in (-1, 1))
+        *(
+            ellipse(grid, side * 0.27, 0.04, 0.022 * person.uniform(0.8, 1.6), 0.08, angle=side * 0.5)
+            for side in (-1, 1)
+        )
     )
     image = paint(image, 0.9 * cover(horns, 0.02), 0.13)
     image = _vessels(image, brain, grid, person)
@@ -172,7 +175,9 @@ def _sagittal(person: np.random.Generator, grid: Grid, level: float) -> Head:
     )
     image = _face(image, grid, profile, person)
     airway = union(
-        ellipse(grid, -0.42, 0.38, 0.20, 0.07, 3), ellipse(grid, -0.08, 0.62, 0.045, 0.30), ellipse(grid, -0.22, 0.30, 0.10, 0.07)
+        ellipse(grid, -0.42, 0.38, 0.20, 0.07, 3),
+        ellipse(grid, -0.08, 0.62, 0.045, 0.30),
+        ellipse(grid, -0.22, 0.30, 0.10, 0.07),
     )
     image = paint(image, cover(airway, 0.02), 0.03)
     floor = 0.02 + 0.38 / (1 + np.exp(-(grid.x + 0.12) * 14))
@@ -187,7 +192,9 @@ def _sagittal(person: np.random.Generator, grid: Grid, level: float) -> Head:
     ventricles = np.minimum(ellipse(grid, 0.02, -0.10, 0.21, 0.07 * open_, 2.4), -0.05 - grid.y)
     image = paint(image, cover(ventricles, 0.015), 0.12)
     image = paint(image, cover(ellipse(grid, 0.03, 0.0, 0.09, 0.055), 0.02), 0.47)
-    stem = union(ellipse(grid, 0.10, 0.22, 0.075, 0.13, angle=-0.25), ellipse(grid, 0.17, 0.60, 0.045, 0.42, angle=-0.08))
+    stem = union(
+        ellipse(grid, 0.10, 0.22, 0.075, 0.13, angle=-0.25), ellipse(grid, 0.17, 0.60, 0.045, 0.42, angle=-0.08)
+    )
     image = paint(image, cover(stem + 0.035, 0.02), 0.11)
     image = paint(image, cover(stem, 0.02), 0.50)
     folia = 0.09 * np.sin(34 * np.arctan2(grid.y - 0.16, grid.x - 0.24) + 2 * smooth_noise(person, grid, 0.2))

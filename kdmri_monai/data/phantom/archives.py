@@ -1,12 +1,11 @@
 """Writes slices as the Figshare brain tumour set is published.
 
-Four archives of ``N.mat``, each a MATLAB v7.3 (HDF5) file with the struct ``cjdata``; images and masks transposed, because
-MATLAB stores columns first; ``cvind.mat`` with the fold of every slice; a README. Source: J. Cheng, doi
+Four archives of ``N.mat``, each a MATLAB v7.3 (HDF5) file with the struct ``cjdata``; images and masks transposed,
+because MATLAB stores columns first; ``cvind.mat`` with the fold of every slice; a README. Source: J. Cheng, doi
 10.6084/m9.figshare.1512427, and the files themselves.
 """
 
 import io
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from kdmri_monai.data.atomic import write_atomically
 from kdmri_monai.data.records import RawSlice
 
 ARCHIVES = ("1766", "7671532", "15332298", "22993064")
@@ -42,16 +42,17 @@ def write_figshare(out: Path, slices: Sequence[RawSlice], folds: Sequence[int], 
         raise ValueError(f"{len(slices)} slices and {len(folds)} folds")
     _refuse_foreign(out, readme)
     out.mkdir(parents=True, exist_ok=True)
-    _write_atomically(out / "README.txt", readme.encode())
+    write_atomically(out / "README.txt", readme.encode())
     files = []
     for name, part in zip(ARCHIVES, np.array_split(np.arange(len(slices)), len(ARCHIVES)), strict=True):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for i in part:
                 archive.writestr(zipfile.ZipInfo(f"{slices[i].id}.mat", _STAMP), slice_mat(slices[i]))
-        files.append(_write_atomically(out / f"brainTumorDataPublic_{name}.zip", buffer.getvalue()))
+        files.append(out / f"brainTumorDataPublic_{name}.zip")
+        write_atomically(files[-1], buffer.getvalue())
     cvind = np.asarray(folds, dtype=np.float64)[None, :]
-    _write_atomically(out / "cvind.mat", _mat(lambda file: _dataset(file, "cvind", cvind, "double")))
+    write_atomically(out / "cvind.mat", _mat(lambda file: _dataset(file, "cvind", cvind, "double")))
     return files
 
 
@@ -101,14 +102,3 @@ def _refuse_foreign(out: Path, readme: str) -> None:
     found = out / "README.txt"
     if not found.is_file() or found.read_text(errors="replace").split(" ")[0] != readme.split(" ")[0]:
         raise FileExistsError(f"{out} holds something that was not written here; choose an empty folder")
-
-
-def _write_atomically(path: Path, content: bytes) -> Path:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, f"{path} could not be written: {error.strerror}") from error
-    return path

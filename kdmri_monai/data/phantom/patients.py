@@ -1,9 +1,9 @@
 """Phantom patients: synthetic head slices in three planes, written as the Figshare set is published.
 
-Every slice belongs to no person and is free to use. What is kept from the real set: three classes told apart by geometry,
-several near-equal slices a patient, numeric and ``MR...`` ids, patients scanned twice (ids that differ in a trailing
-letter), another range of numbers on every slice. With the shortcut off, scanner, id kind, plane and anatomy are drawn
-without regard to the class; what still tells it with the tumour erased is the shape of the hole itself.
+Every slice belongs to no person and is free to use. What is kept from the real set: three classes told apart by
+geometry, several near-equal slices a patient, numeric and ``MR...`` ids, patients scanned twice (ids that differ in a
+trailing letter), another range of numbers on every slice. With the shortcut off, scanner, id kind, plane and anatomy
+are drawn without regard to the class; what still tells it with the tumour erased is the shape of the hole itself.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 from tqdm import tqdm
 
-from kdmri_monai.data.phantom.archives import write_figshare
 from kdmri_monai.data.phantom.anatomy import Plane, draw_head
+from kdmri_monai.data.phantom.archives import write_figshare
 from kdmri_monai.data.phantom.scanner import MARKED, USUAL, acquire
 from kdmri_monai.data.phantom.shapes import square_grid
 from kdmri_monai.data.phantom.tumours import GLIOMA, add_lesion
@@ -149,8 +149,8 @@ def phantom_slice(
 def patient_id(number: int, person: int, label: int, shortcut: bool) -> tuple[str, bool]:
     """Patient id, and whether the scanner of the shortcut took the slices.
 
-    Without the shortcut the kind of id alternates from triple to triple of patients, so that it is equally frequent in all
-    classes. With it, six of seven gliomas have ``MR`` ids and the marked scanner, and nothing else has.
+    Without the shortcut the kind of id alternates from triple to triple of patients, so that it is equally frequent
+    in all classes. With it, six of seven gliomas have ``MR`` ids and the marked scanner, and nothing else has.
     """
     rescanned = number % 24 in RESCANNED.keys() | RESCANNED.values()
     letter = ("G" if number != person else "B") if rescanned else ""

@@ -1,4 +1,5 @@
-"""What the scanner adds: coil shading, contrast, blur, Rician noise, and a range of numbers of its own for every slice."""
+"""What the scanner adds: coil shading, contrast, blur, Rician noise, and a range of numbers of its own for every
+slice."""
 
 from dataclasses import dataclass
 
