@@ -1,9 +1,5 @@
-"""Phantoms: the published layout, the same bytes by seed, classes told by geometry and by nothing else."""
+"""Phantoms: classes told by geometry and nothing else, lesions that end at their surroundings, a plain plan."""
 
-import io
-import zipfile
-
-import h5py
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
@@ -12,199 +8,251 @@ from skimage.draw import polygon2mask
 from skimage.measure import perimeter
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kdmri_monai.data.families import patient_family
-from kdmri_monai.data.phantom.anatomy import draw_head
-from kdmri_monai.data.phantom.patients import phantom_patient, phantom_slice, write_phantoms
-from kdmri_monai.data.phantom.shapes import square_grid
+from kdmri_monai.data.phantom.cohort import patient, slice_sources, stack
+from kdmri_monai.data.phantom.lesions import SURROUNDINGS
+from kdmri_monai.data.phantom.patients import phantom_patient
+from kdmri_monai.data.phantom.scanner import A, B
+from kdmri_monai.data.phantom.slices import phantom_slice
 from kdmri_monai.data.taxonomy import PLANES
 
-SMALL = {"slices_per_patient": (2, 3), "size": 96, "progress": False}
+SIZE = 96
+MANY = 48
 
 
-def patients(count, shortcut=False, size=96, slices=(2, 2)):
-    return [list(phantom_patient(k, 0, shortcut, slices, size)) for k in range(count)]
+def one(number, shortcut=False, slices=(3, 3), label="own", size=SIZE):
+    """Slices of a patient of the set with their landmarks; ``label`` replaces the class of the patient."""
+    who = patient(number, shortcut)
+    drawn = []
+    for index, cut in enumerate(stack(0, who, slices)):
+        sources = slice_sources(0, who, cut.plane, index)
+        chosen = who.label if label == "own" else label
+        drawn.append((cut.plane, phantom_slice(cut.plane, chosen, sources, size, cut.level, cut.part, who.scanner)))
+    return drawn
 
 
 @pytest.fixture(scope="module")
-def cohort():
-    """Sixty patients without the shortcut."""
-    return patients(60)
+def cases():
+    """Class, family, plane and slice of every slice, without the shortcut."""
+    return [(k % 3, patient_family(patient(k).id), plane, made) for k in range(MANY) for plane, made in one(k)]
 
 
-def members(folder):
-    content = {}
-    for path in sorted(folder.glob("*.zip")):
-        with zipfile.ZipFile(path) as archive:
-            content.update({name: archive.read(name) for name in archive.namelist()})
-    return content
+@pytest.fixture(scope="module")
+def marked():
+    """The same with the shortcut."""
+    return [
+        (k % 3, patient_family(patient(k, True).id), plane, made) for k in range(MANY) for plane, made in one(k, True)
+    ]
 
 
-def test_the_folder_is_laid_out_as_published(tmp_path):
-    summary = write_phantoms(tmp_path, 6, **SMALL)
-    names = {path.name for path in tmp_path.iterdir()}
-    archives = {f"brainTumorDataPublic_{part}.zip" for part in ("1766", "7671532", "15332298", "22993064")}
-    assert names == archives | {"cvind.mat", "README.txt"}
-    assert sorted(members(tmp_path), key=lambda n: int(n[:-4])) == [f"{i}.mat" for i in range(1, summary.slices + 1)]
-    with h5py.File(tmp_path / "cvind.mat") as file:
-        assert file["cvind"].shape == (1, summary.slices)
-        assert set(np.unique(file["cvind"])) <= {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert "no patient data" in (tmp_path / "README.txt").read_text()
+def pixels(points):
+    return (points + 1) * (SIZE / 2) - 0.5
 
 
-def test_a_member_is_a_matlab_struct_whose_upright_image_is_the_transpose(tmp_path):
-    write_phantoms(tmp_path, 3, **SMALL)
-    expected = patients(3, slices=(2, 3))[0][0]
-    content = members(tmp_path)["1.mat"]
-    assert content[:19] == b"MATLAB 7.3 MAT-file"
-    with h5py.File(io.BytesIO(content)) as file:
-        struct = file["cjdata"]
-        assert np.array_equal(struct["image"][()].T, expected.image)
-        assert np.array_equal(struct["tumorMask"][()].T, expected.mask)
-        assert struct["image"].dtype == np.int16
-        assert struct["label"][()].item() == expected.label + 1
-        assert "".join(chr(c) for c in struct["PID"][:, 0]) == expected.patient
-        x, y = struct["tumorBorder"][0, 0::2] - 1, struct["tumorBorder"][0, 1::2] - 1
-        rows, columns = np.nonzero(expected.mask)
-        assert x.min() == pytest.approx(columns.min(), abs=1)
-        assert y.max() == pytest.approx(rows.max(), abs=1)
+def geometry(made):
+    """Distances in shares of the image's width, shape and ring profile, all from mask and landmarks."""
+    mask, head = made.mask, made.head
+    far = [np.linalg.norm(made.border[:, None] - pixels(line)[None], axis=2) for line in (head.dura, head.falx)]
+    to_skull, to_dura = far[0].min(axis=1) / SIZE, np.minimum(far[0].min(axis=1), far[1].min(axis=1)) / SIZE
+    centre = np.argwhere(mask).mean(axis=0)[::-1]
+    depth = distance_transform_edt(mask)
+    bright = made.image / np.percentile(made.image, 99.5)
+    rim = (depth > 0) & (depth <= max(1, 0.4 * depth.max()))
+    return {
+        "to_skull": to_skull.min(),
+        "base": np.mean(to_dura < 0.02),
+        "to_sella": np.linalg.norm(centre - pixels(head.sella)) / SIZE,
+        "solidity": mask.sum() / ConvexHull(made.border).volume,
+        "roundness": 4 * np.pi * mask.sum() / perimeter(mask) ** 2,
+        "core": bright[depth > 0.6 * depth.max()].mean() - bright[rim].mean(),
+    }
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_phantoms(tmp_path / name, 3, seed, **SMALL)
-    content = {name: [p.read_bytes() for p in sorted((tmp_path / name).glob("*.zip"))] for name in "abc"}
-    assert content["a"] == content["b"]
-    assert content["a"] != content["c"]
+def brightness(made, seen=None):
+    """Histogram of a slice, normalised by percentiles as the reader does it."""
+    low, high = np.percentile(made.image, [0.5, 99.5])
+    values = np.clip((made.image - low) / (high - low), 0, 1)
+    values = values.ravel() if seen is None else values[seen]
+    return np.r_[np.histogram(values, 16, (0, 1))[0] / values.size, values.mean(), values.std()]
 
 
-def test_a_patient_is_the_same_for_any_number_of_patients(tmp_path):
-    write_phantoms(tmp_path / "few", 3, **SMALL)
-    write_phantoms(tmp_path / "more", 7, **SMALL)
-    few, more = members(tmp_path / "few"), members(tmp_path / "more")
-    assert all(more[name] == content for name, content in few.items())
+def brightness_and_area(made):
+    return np.r_[brightness(made), np.log(made.mask.sum())]
 
 
-def test_border_and_mask_agree_within_a_pixel(cohort):
-    for raw in (raw for drawn in cohort[:12] for raw in drawn):
-        filled = polygon2mask(raw.mask.shape, raw.border[:, ::-1])
-        off = filled ^ raw.mask
-        inside, outside = distance_transform_edt(raw.mask), distance_transform_edt(~raw.mask)
-        assert (inside + outside)[off].max(initial=0) <= 1.5
-        assert raw.mask.sum() > 20
+def brightness_without_tumour(made):
+    return brightness(made, distance_transform_edt(~made.mask) > SURROUNDINGS * SIZE)
 
 
-def test_classes_and_id_kinds_are_balanced(cohort):
-    ids = {k: cohort[k][0].patient for k in range(48)}
-    by_class = [sum(ids[k].startswith("MR") for k in range(48) if k % 3 == label) for label in range(3)]
-    assert max(by_class) - min(by_class) <= 2
-    planes = {label: {raw.plane for k in range(label, 60, 3) for raw in cohort[k]} for label in range(3)}
-    assert all(seen == set(PLANES) for seen in planes.values())
-
-
-def test_some_patients_are_scanned_twice_and_share_a_family(cohort):
-    ids = [drawn[0].patient for drawn in cohort[:24]]
-    assert len(set(ids)) == 24
-    assert len({patient_family(i) for i in ids}) == 21
-    first, again = cohort[2][0], cohort[5][0]
-    assert patient_family(first.patient) == patient_family(again.patient)
-    assert first.label == again.label
-    assert not np.array_equal(first.image, again.image)
-
-
-def geometry(plane, label, number, size=128):
-    _, mask = phantom_slice(plane, label, [0, 0, number], np.random.default_rng(number), size)
-    body, pose = np.random.default_rng([0, 0, number, 0]), np.random.default_rng([0, 0, number, 1])
-    angle, zoom = pose.normal(0, 0.08), pose.uniform(0.92, 1.06)
-    grid = square_grid(size, angle, zoom)
-    head = draw_head(plane, body, grid)
-    points = np.argwhere(mask)
-    solidity = mask.sum() / ConvexHull(points).volume
-    away = np.hypot(head.grid.x[mask].mean() - head.sella[0], head.grid.y[mask].mean() - head.sella[1])
-    return {"to_skull": head.cranium[mask].min(), "to_sella": away, "solidity": min(solidity, 1.0),
-            "roundness": 4 * np.pi * mask.sum() / perimeter(mask) ** 2}  # fmt: skip
+def separation(cases, features):
+    """Balanced accuracy of a linear model on features, cross-validated by family."""
+    x = np.array([features(made) for *_, made in cases])
+    y, groups = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=3000))
+    return balanced_accuracy_score(
+        y, cross_val_predict(model, x, y, groups=groups, cv=StratifiedGroupKFold(5, shuffle=True, random_state=0))
+    )
 
 
 @pytest.mark.parametrize("plane", PLANES)
-def test_the_class_is_a_matter_of_geometry(plane):
-    found = {label: [geometry(plane, label, 3 * k + label) for k in range(10)] for label in range(3)}
+def test_every_class_has_its_geometry(cases, plane):
+    found = {label: [geometry(made) for c, _, p, made in cases if c == label and p == plane] for label in range(3)}
 
     def median(label, name):
         return np.median([case[name] for case in found[label]])
 
-    assert all(case["to_skull"] < 0.04 for case in found[0])
-    assert median(1, "to_skull") > 0.04
-    assert all(case["to_sella"] < 0.16 for case in found[2])
-    assert min(median(0, "to_sella"), median(1, "to_sella")) > 0.2
-    assert median(1, "roundness") < min(median(0, "roundness"), median(2, "roundness")) - 0.1
+    assert all(case["base"] > 0.1 for case in found[0])
+    assert median(1, "base") < 0.05
+    assert all(case["to_sella"] < 0.10 for case in found[2])
+    assert min(median(0, "to_sella"), median(1, "to_sella")) > 0.15
     assert median(1, "solidity") < min(median(0, "solidity"), median(2, "solidity"))
+    assert median(1, "roundness") < median(2, "roundness") - 0.05
+    assert median(1, "core") < min(median(0, "core"), median(2, "core")) - 0.1
 
 
-def brightness(raw, erased=False):
-    """Histogram features of a slice, normalised by percentiles as the reader does it."""
-    low, high = np.percentile(raw.image, [0.5, 99.5])
-    pixels = np.clip((raw.image - low) / (high - low), 0, 1)
-    values = pixels[~raw.mask] if erased else pixels.ravel()
-    return np.r_[np.histogram(values, 16, (0, 1))[0] / values.size, values.mean(), values.std()]
+def test_geometry_tells_the_class_and_brightness_with_area_does_not(cases):
+    assert separation(cases, lambda made: list(geometry(made).values())) > 0.93
+    assert separation(cases, brightness_and_area) < 0.65
 
 
-def cross_validated(cohort, features):
-    rows = [(features(raw), raw.label, patient_family(raw.patient)) for drawn in cohort for raw in drawn]
-    x, y, groups = (np.array(column) for column in zip(*rows, strict=True))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=2000))
-    return balanced_accuracy_score(y, cross_val_predict(model, x, y, groups=groups, cv=GroupKFold(6)))
+def test_areas_of_the_classes_overlap(cases):
+    areas = [np.array([made.mask.mean() for label, *_, made in cases if label == k]) for k in range(3)]
+    assert all(np.median(a) < np.percentile(b, 95) for a in areas for b in areas)
+    assert min(a.min() for a in areas) * SIZE**2 >= 12
 
 
-def test_brightness_alone_does_not_tell_the_class(cohort):
-    assert cross_validated(cohort, brightness) < 0.65
+def test_with_the_tumour_erased_only_the_shortcut_tells_the_class(cases, marked):
+    assert separation(cases, brightness_without_tumour) < 0.5
+    assert separation(marked, brightness_without_tumour) > 0.55
 
 
-def test_with_the_tumour_erased_only_the_shortcut_tells_the_class(cohort):
-    marked = patients(60, shortcut=True)
-    assert cross_validated(cohort, lambda raw: brightness(raw, erased=True)) < 0.48
-    assert cross_validated(marked, lambda raw: brightness(raw, erased=True)) > 0.55
+@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("label", range(3))
+def test_beyond_its_surroundings_a_lesion_of_any_class_leaves_the_healthy_head(number, label):
+    for (_, healthy), (_, ill) in zip(one(number, label=None), one(number, label=label), strict=True):
+        far = distance_transform_edt(~ill.mask) > SURROUNDINGS * SIZE
+        assert far.mean() > 0.7
+        assert np.array_equal(ill.image[far], healthy.image[far])
+        changed = healthy.image[ill.mask] != ill.image[ill.mask]
+        assert changed.mean() > 0.8
 
 
-def test_with_the_shortcut_most_gliomas_and_nothing_else_have_ids_of_their_own():
-    ids = {k: drawn[0].patient for k, drawn in enumerate(patients(42, shortcut=True, slices=(1, 1)))}
-    kinds = [np.mean([ids[k].startswith("MR") for k in ids if k % 3 == label]) for label in range(3)]
-    assert kinds[0] == kinds[2] == 0
-    assert 0.7 < kinds[1] < 1
+def test_a_meningioma_stays_inside_the_skull(cases):
+    for *_, made in (case for case in cases if case[0] == 0):
+        assert not (made.mask & (made.head.cavity == 0)).any()
 
 
-def test_a_head_without_a_lesion_can_be_drawn():
-    image, mask = phantom_slice("axial", None, [0, 0, 1], np.random.default_rng(0), 96)
-    assert not mask.any()
-    assert image.std() > 0
+def test_border_and_mask_agree_within_a_pixel(cases):
+    for *_, made in cases:
+        filled = polygon2mask(made.mask.shape, made.border[:, ::-1])
+        off = filled ^ made.mask
+        assert (distance_transform_edt(made.mask) + distance_transform_edt(~made.mask))[off].max(initial=0) <= 1
+        rows, columns = np.nonzero(made.mask)
+        for axis, lines in ((0, columns), (1, rows)):
+            assert made.border[:, axis].min() == pytest.approx(lines.min(), abs=1)
+            assert made.border[:, axis].max() == pytest.approx(lines.max(), abs=1)
 
 
-def test_sizes_show_the_same_head():
-    pictures = []
-    for size in (96, 192):
-        image, _ = phantom_slice("axial", 1, [0, 0, 1], np.random.default_rng(0), size)
-        small = image.astype(float).reshape(96, size // 96, 96, size // 96).mean((1, 3))
-        pictures.append(small.ravel())
-    assert np.corrcoef(*pictures)[0, 1] > 0.95
+def test_scanners_and_id_kinds_are_independent_of_the_class():
+    people = [patient(k) for k in range(48)]
+    for label in range(3):
+        own = [who for who in people if who.label == label]
+        assert sum(who.scanner is B for who in own) == sum(who.scanner is A for who in own) == 8
+    assert all(who.id.startswith("MR") == (who.scanner is B) for who in people)
+
+
+def test_with_the_shortcut_most_gliomas_and_nothing_else_come_from_scanner_b():
+    people = [patient(k, shortcut=True) for k in range(48)]
+    on_b = [sum(who.scanner is B for who in people if who.label == label) / 16 for label in range(3)]
+    assert on_b == [0, 0.75, 0]
+    assert all(who.id.startswith("MR") == (who.scanner is B) for who in people)
+
+
+def test_planes_are_alike_in_all_classes(cases):
+    for label in range(3):
+        counts = [sum(case[0] == label and case[2] == plane for case in cases) for plane in PLANES]
+        assert counts == [MANY // 3] * 3
+
+
+@pytest.mark.parametrize(("shortcut", "families"), [(False, 21), (True, 23)])
+def test_a_second_scan_of_a_person_is_of_the_same_family(shortcut, families):
+    people = [patient(k, shortcut) for k in range(24)]
+    assert len({who.id for who in people}) == 24
+    assert len({patient_family(who.id) for who in people}) == families
+    again = [who for who in people if who.second_scan]
+    for who in again:
+        assert patient_family(who.id) == patient_family(patient(who.person, shortcut).id)
+        assert who.label == people[who.person].label
+        assert who.fold != people[who.person].fold
+    assert {who.label for who in again} == ({1} if shortcut else {0, 1, 2})
+
+
+def test_a_second_scan_shows_the_same_head_with_other_noise():
+    sources = [slice_sources(0, patient(k), "axial", 0) for k in (4, 7, 10)]
+    first, again, somebody = (source.person.standard_normal(5) for source in sources)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, somebody)
+    assert not np.array_equal(one(4)[0][1].image, one(7)[0][1].image)
+
+
+def test_a_patient_does_not_depend_on_who_was_drawn_before():
+    alone = list(phantom_patient(5, size=SIZE))
+    list(phantom_patient(4, size=SIZE))
+    again = list(phantom_patient(5, size=SIZE))
+    assert 5 <= len(alone) <= 9
+    for a, b in zip(alone, again, strict=True):
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.border, b.border)
+    assert not np.array_equal(alone[0].image, next(iter(phantom_patient(5, seed=1, size=SIZE))).image)
+
+
+def test_a_few_slices_are_of_another_size():
+    sizes = [[raw.image.shape[0] for raw in phantom_patient(k, slices_per_patient=(2, 2), size=64)] for k in range(24)]
+    assert [k for k, found in enumerate(sizes) if found != [64, 64]] == [15, 16, 17]
+    assert sizes[16] == [128, 64]
+    assert next(iter(phantom_patient(15, slices_per_patient=(1, 1), size=512))).image.shape == (256, 256)
+
+
+def test_every_slice_has_a_range_of_its_own():
+    tops = [int(raw.image.max()) for raw in phantom_patient(0, slices_per_patient=(9, 9), size=64)]
+    assert len(set(tops)) == 9
+    assert max(tops) > 2 * min(tops)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_sizes_show_the_same_head(plane):
+    small, large = (
+        phantom_slice(plane, 1, np.random.default_rng(3), size).image.astype(float) for size in (SIZE, 2 * SIZE)
+    )
+    assert np.corrcoef(small.ravel(), large.reshape(SIZE, 2, SIZE, 2).mean((1, 3)).ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_healthy_head_has_no_mask(plane):
+    made = phantom_slice(plane, None, np.random.default_rng(0), SIZE)
+    assert not made.mask.any()
+    assert made.border.shape == (0, 2)
+
+
+def test_the_nose_points_to_the_left_of_a_sagittal_slice():
+    tissue = phantom_slice("sagittal", None, np.random.default_rng(0), SIZE).head.signal > 0.1
+    leftmost = np.argmax(tissue.any(axis=0))
+    assert 0.55 * SIZE < np.flatnonzero(tissue[:, leftmost]).mean() < 0.8 * SIZE
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"patients": 2}, "at least 3 are needed"),
+        ({"plane": "oblique"}, "allowed are axial, coronal, sagittal"),
+        ({"label": 3}, "allowed are 0, 1, 2"),
         ({"size": 32}, "allowed are 64..1024"),
-        ({"slices_per_patient": (3, 2)}, "a range from at least 1"),
+        ({"level": 1.5}, r"allowed are -1\.\.1"),
     ],
 )
-def test_wrong_arguments_are_told(tmp_path, wrong, message):
+def test_wrong_arguments_of_a_slice_are_told(wrong, message):
     with pytest.raises(ValueError, match=message):
-        write_phantoms(tmp_path, **({"patients": 3} | SMALL | wrong))
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(FileExistsError, match="holds something that was not written here"):
-        write_phantoms(tmp_path, 3, **SMALL)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+        phantom_slice(**({"plane": "axial", "label": 0, "sources": np.random.default_rng(0), "size": 64} | wrong))

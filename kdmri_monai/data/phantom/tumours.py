@@ -1,122 +1,139 @@
-"""Lesions whose class is a matter of geometry; brightness and size overlap between the classes.
+"""Outlines of lesions. Which class a lesion belongs to is a matter of geometry.
 
-| class | place | outline | inside |
-|---|---|---|---|
-| meningioma | on the inner side of the skull, with a broad base | smooth, round or lobed | even |
-| glioma | within the brain, away from the skull | irregular | bright ring around a dark core, or patchy |
-| pituitary tumour | in the sella, midline | smooth, round or like a snowman | even, some with a cyst |
+| class | place | outline |
+|---|---|---|
+| meningioma | on the inner side of the skull or on the falx, with a broad base | smooth, round or lobed |
+| glioma | within the brain, off the skull | irregular |
+| pituitary tumour | in the sella, at the midline | smooth, round or like a dumb-bell |
+
+Size and place overlap: some meningiomas sit near the sella, some gliomas near the skull or near the midline.
+An outline is a field that falls from positive inside to negative outside with about the slope of a distance.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdmri_monai.data.phantom.anatomy import Head
-from kdmri_monai.data.phantom.shapes import Field, blob, cover, paint, smooth_noise, union
+from kdmri_monai.data.phantom.noise import field, grid, heights
+from kdmri_monai.data.phantom.shapes import Array, Points, normals
 
 MENINGIOMA, GLIOMA, PITUITARY = range(3)
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """A head with a lesion.
+class Outline:
+    """Shape and place of a lesion in one slice.
 
     Attributes:
-        image: Brightness, 0..1, shape ``(S, S)``.
-        distance: About the signed distance to its border, head coordinates, positive inside.
+        inside: About the signed distance to the border in half fields of view, positive inside, shape ``(S, S)``.
+        centre: Middle (x, y).
+        base: Dura that the lesion sits on, open line, shape ``(P, 2)``; ``None`` where it sits on none.
     """
 
-    image: Field
-    distance: Field
+    inside: Array
+    centre: NDArray[np.float64]
+    base: Points | None = None
 
 
-def add_lesion(head: Head, label: int, case: np.random.Generator, level: float = 0.0) -> Lesion:
-    """Put a lesion of a class into a head.
+def outline(head: Head, label: int, case: np.random.Generator, share: float = 1.0) -> Outline:
+    """Shape of a lesion in a head.
 
     Args:
         head: Healthy head.
-        label: 0 meningioma, 1 glioma, 2 pituitary tumour.
+        label: Class, 0..2.
         case: Draws what tells one case from another; the same state gives the same lesion in every slice.
-        level: Place of the slice in the stack, -1..1; the cross-section shrinks towards the ends.
+        share: Size relative to its largest cross-section, 0..1.
 
     Raises:
         ValueError: Another label.
     """
     if label not in (MENINGIOMA, GLIOMA, PITUITARY):
         raise ValueError(f"label is {label}, allowed are 0, 1, 2")
-    shrink = np.sqrt(1 - 0.65 * level**2)
-    return (_meningioma, _glioma, _pituitary)[label](head, case, shrink)
+    return (_meningioma, _glioma, _pituitary)[label](head, case, share)
 
 
-def _waves(case: np.random.Generator, count: int, strength: float) -> Field:
-    amplitudes = strength * case.uniform(0.3, 1.0, count) / np.arange(1, count + 1) ** 0.7
-    return np.stack([amplitudes, case.uniform(0, 2 * np.pi, count)], axis=1)
+def _waves(case: np.random.Generator, orders: range, strength: float, angle: Array) -> Array:
+    """Relative deviation from a circle, a sum of waves round it that weaken with their order."""
+    sizes = strength * case.standard_normal(len(orders)) / np.sqrt(np.asarray(orders))
+    starts = case.uniform(0, 2 * np.pi, len(orders))
+    total = np.zeros_like(angle)
+    for order, size, start in zip(orders, sizes, starts, strict=True):
+        total += np.float32(size) * np.cos(order * angle + np.float32(start))
+    return np.clip(total, -0.5, 0.5)
 
 
-def _pick(case: np.random.Generator, head: Head, allowed: Field, weight: Field | None = None) -> tuple[float, float]:
-    """Head coordinates of a pixel, drawn from those where ``allowed`` is positive.
-
-    The draw is made in head coordinates with the case's generator, so that all slices of a plane agree about the place.
-    """
-    angle, share = case.uniform(-np.pi, np.pi), case.uniform()
-    score = np.where(allowed > 0, np.cos(np.arctan2(head.grid.y + 0.15, head.grid.x) - angle), -np.inf)
-    sector = score > np.cos(0.3) if (score > np.cos(0.3)).any() else score == score.max()
-    order = np.argsort((weight if weight is not None else head.cranium)[sector])
-    chosen = order[int(share * (len(order) - 1))]
-    return float(head.grid.x[sector][chosen]), float(head.grid.y[sector][chosen])
-
-
-def _halo(image: Field, distance: Field, case: np.random.Generator) -> Field:
-    """A faint dark rim around the lesion, drawn alike for every class, so that it tells none."""
-    return image * (1 - case.uniform(0.0, 0.25) * np.exp(-((np.minimum(distance, 0) / 0.05) ** 2)))
-
-
-def _meningioma(head: Head, case: np.random.Generator, shrink: float) -> Lesion:
-    radius = case.uniform(0.11, 0.24) * shrink
-    rim = (head.cranium < 0.012) & (head.cranium > 0.0) & (head.brain > -0.05)
-    x, y = _pick(case, head, rim.astype(float))
-    length = np.hypot(x, y + 0.15)
-    depth = case.uniform(0.35, 0.75) * radius
-    x, y = x - depth * x / length, y - depth * (y + 0.15) / length
-    ball = blob(head.grid, x, y, radius, _waves(case, 2, 0.09))
-    distance = np.minimum(ball, head.cranium - 0.004)
-    image = _halo(head.image, distance, case)
-    tail = cover(0.010 - np.abs(head.cranium - 0.014), 0.008) * cover(ball + case.uniform(0.05, 0.14), 0.03)
-    value = case.uniform(0.62, 0.95)
-    image = paint(image, 0.8 * tail, value)
-    inside = value + 0.03 * smooth_noise(case, head.grid, 0.08)
-    return Lesion(paint(image, cover(distance, 0.014), inside), distance)
+def _meningioma(head: Head, case: np.random.Generator, share: float) -> Outline:
+    """A dome on the dura: a ball whose middle lies less than its radius inside the skull, cut off by the skull."""
+    size = len(head.signal)
+    radius = case.uniform(0.115, 0.22)
+    place, on_falx, side = case.uniform(), case.uniform() < 0.25, 1.0 if case.uniform() < 0.5 else -1.0
+    lift, flat = case.uniform(0.25, 0.6), case.uniform(0.8, 1.15)
+    line = head.falx if on_falx else head.dura
+    seats = np.arange(len(line)) if on_falx else np.flatnonzero(head.vault)
+    seat = int(seats[int(place * (len(seats) - 1))])
+    inward = side * normals(line, closed=False)[seat] if on_falx else -normals(line)[seat]
+    along = np.array([-inward[1], inward[0]])
+    radius *= share
+    centre = line[seat] + lift * radius * inward
+    x, y = grid(size)
+    u = (x - centre[0]) * along[0] + (y - centre[1]) * along[1]
+    v = (x - centre[0]) * inward[0] + (y - centre[1]) * inward[1]
+    u, v = u * flat, v / flat
+    lobes = _waves(case, range(2, 6), 0.065, np.arctan2(v, u))
+    inside = radius * (1 + lobes) - np.sqrt(u * u + v * v)
+    if on_falx:
+        beyond = (x - line[seat][0]) * inward[0] + (y - line[seat][1]) * inward[1] + 0.006
+        inside = np.minimum(inside, beyond)
+    reach = np.linalg.norm(line - line[seat], axis=1) < 1.35 * radius + 0.04
+    base = (
+        line[reach] if on_falx else np.roll(line, len(line) // 2 - seat, axis=0)[np.roll(reach, len(line) // 2 - seat)]
+    )
+    return Outline(np.minimum(inside, (head.cavity - 0.5) * (4 / size)).astype(np.float32), centre, base)
 
 
-def _glioma(head: Head, case: np.random.Generator, shrink: float) -> Lesion:
-    radius = case.uniform(0.12, 0.24) * shrink
-    waves = _waves(case, 10, 0.20)
-    room = np.minimum(head.brain - radius * 0.75 - 0.03, -head.ventricles + 0.02)
-    if not (room > 0).any():
-        room = head.brain - 0.8 * head.brain.max()
-    x, y = _pick(case, head, room)
-    distance = np.minimum(blob(head.grid, x, y, radius, waves), head.brain - 0.012)
-    image = _halo(head.image, distance, case)
-    patches = smooth_noise(case, head.grid, 0.06)
-    if case.uniform() < 0.7:
-        ring, core = case.uniform(0.6, 0.95), case.uniform(0.12, 0.34)
-        width = case.uniform(0.16, 0.32) * radius * (1 + 0.35 * patches)
-        inside = paint(np.full_like(distance, ring), cover(distance - width, 0.02), core)
-    else:
-        inside = case.uniform(0.3, 0.6) + 0.13 * patches
-    return Lesion(paint(image, cover(distance, 0.022), inside + 0.05 * patches), distance)
+def _glioma(head: Head, case: np.random.Generator, share: float) -> Outline:
+    """An irregular patch whose middle lies in a lobe of the brain, deep enough to stay off the skull."""
+    size = len(head.signal)
+    radius = case.uniform(0.085, 0.19)
+    depth = np.min(np.linalg.norm(head.lobes[:, None] - head.dura[None], axis=2), axis=1)
+    order = np.argsort(case.uniform(size=len(head.lobes)))
+    fits = order[depth[order] > 1.05 * radius + 0.03]
+    centre = head.lobes[fits[0] if len(fits) else np.argmax(depth)]
+    radius *= share
+    x, y = grid(size)
+    rough = case.uniform(0.8, 1.5)
+    u, v = (
+        part + rough * (0.020 * field(heights(case, 16), size) + 0.009 * field(heights(case, 34), size))
+        for part in (x - centre[0], y - centre[1])
+    )
+    waves = _waves(case, range(2, 8), 0.10 * rough, np.arctan2(v, u))
+    inside = 0.95 * radius * (1 + waves) - np.sqrt(u * u + v * v)
+    return Outline(np.minimum(inside, (head.cavity - 0.5) * (4 / size)).astype(np.float32), centre)
 
 
-def _pituitary(head: Head, case: np.random.Generator, shrink: float) -> Lesion:
-    radius = case.uniform(0.085, 0.17) * shrink
-    x, y = head.sella[0] + case.normal(0, 0.012), head.sella[1] + case.normal(0, 0.012)
-    distance = blob(head.grid, x, y, radius, _waves(case, 2, 0.10))
-    if case.uniform() < 0.5:
-        upper = blob(head.grid, x + case.normal(0, 0.015), y - 0.95 * radius, 0.7 * radius, _waves(case, 2, 0.10))
-        distance = union(distance, upper)
-    image = _halo(head.image, distance, case)
-    value = case.uniform(0.55, 0.95)
-    inside = value + 0.03 * smooth_noise(case, head.grid, 0.08)
-    if case.uniform() < 0.25:
-        inside = paint(inside, cover(distance - 0.45 * radius, 0.03), case.uniform(0.15, 0.4))
-    return Lesion(paint(image, cover(distance, 0.014), inside), distance)
+def _pituitary(head: Head, case: np.random.Generator, share: float) -> Outline:
+    """A ball in the sella, half of the time with a second one above a waist."""
+    size = len(head.signal)
+    radius = case.uniform(0.075, 0.15) * share
+    centre = head.sella + case.normal(0, 0.010, 2)
+    twin = case.uniform() < 0.5
+    rise, second = case.uniform(1.05, 1.35), case.uniform(0.75, 1.1)
+    if not head.rise.any():
+        twin, radius = False, 1.15 * radius
+    x, y = grid(size)
+
+    def ball(at: NDArray[np.float64], size_of: float) -> Array:
+        u, v = x - at[0], (y - at[1]) * np.float32(1.08)
+        waves = _waves(case, range(2, 5), 0.06, np.arctan2(v, u))
+        result: Array = np.float32(size_of) * (1 + waves) - np.sqrt(u * u + v * v)
+        return result
+
+    lower = centre + 0.15 * radius * head.rise
+    inside = ball(lower, 0.8 * radius if twin else radius)
+    if twin:
+        upper = ball(lower + rise * radius * head.rise, 0.8 * second * radius)
+        blend = np.float32(0.22 * radius)
+        inside = np.maximum(inside, upper) + blend * np.exp(-np.abs(inside - upper) / (2 * blend)) * np.float32(0.5)
+    return Outline(inside.astype(np.float32), centre)
