@@ -120,7 +120,7 @@ def compare(
 
     with _told_to_the_user():
         comparison = compare_runs(runs, split=split, reference=reference)
-    Console(width=max(console.width, 130)).print(comparison_table(comparison))
+    console.print(comparison_table(comparison))
 
 
 @app.command()

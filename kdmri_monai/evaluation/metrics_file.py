@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from kdmri_monai.data.atomic import replacing
 from kdmri_monai.data.taxonomy import CLASSES
-from kdmri_monai.evaluation.atomic import replacing
 from kdmri_monai.evaluation.calibration import calibration_error
 from kdmri_monai.evaluation.intervals import Interval, bootstrap
 from kdmri_monai.evaluation.predictions import Predictions, by_patient

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdmri_monai.evaluation.atomic import replacing
+from kdmri_monai.data.atomic import replacing
 from kdmri_monai.evaluation.errors import PredictionError
 from kdmri_monai.evaluation.predictions import Predictions, probability_columns
 

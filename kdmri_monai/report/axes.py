@@ -9,7 +9,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kdmri_monai.evaluation.atomic import replacing
+from kdmri_monai.data.atomic import replacing
 
 TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
