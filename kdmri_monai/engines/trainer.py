@@ -137,7 +137,7 @@ class DistillationTrainer(SupervisedTrainer):
                 teacher_features=[feature.float() for feature in teacher_features],
                 batch=batchdata,
             ),
-            epoch=(self.state.iteration - 1) / self.state.epoch_length,
+            epoch=self._epochs_done(),
         )
         output[Keys.LOSS] = output["terms"]["task"] + distilled.total
         output["terms"].update(distilled.raw)
@@ -169,6 +169,11 @@ class DistillationTrainer(SupervisedTrainer):
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+
+    def _epochs_done(self) -> float:
+        """Epochs before this batch, a fraction within an epoch; whole ones where its length is not known."""
+        length = self.state.epoch_length
+        return float(self.state.epoch - 1) if length is None else float((self.state.iteration - 1) / length)
 
     def _place_in_accumulation(self) -> tuple[bool, bool]:
         """Whether this batch is the first and the last of those whose gradients are added up."""

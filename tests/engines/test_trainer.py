@@ -255,3 +255,16 @@ def test_half_precision_on_cuda_scales_and_learns(study):
     device_run.trainer.run()
     assert device_run.trainer.scaler.is_enabled()
     assert all(torch.isfinite(p).all() for p in device_run.student.parameters())
+
+
+def test_batches_of_unknown_number_are_trained_too(study):
+    run = study(epochs=1)
+    batches = list(run.extra["loader"])
+    weights = []
+    run.trainer.data_loader = (dict(batch) for batch in batches)
+    run.trainer.state.epoch_length = None
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: weights.append(engine.state.output["weighted_terms"]["hcl"].item())
+    )
+    run.trainer.run()
+    assert weights == [0.0] * 5  # the ramp stands still within an epoch whose length is not known
