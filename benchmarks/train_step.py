@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time of one distillation step: the bundle's trainer against a loop written by hand, in one process, turn by turn.
 
-    python benchmarks/train_step.py --dataset_dir D [--image_size 128] [--batch_size 32] [--rounds 5] [--device cpu]
+    python benchmarks/train_step.py --dataset_dir D [--image_size 96] [--batch_size 32] [--rounds 5] [--device cpu]
 
 Both do the same work on the same slices: batches from memory, the bundle's augmentation, teacher, student,
 cross-entropy, softened logits, fused features, backward, clipping, optimiser. The trainer adds what a run has:
@@ -116,7 +116,7 @@ def seconds(action: Any, device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", type=Path, required=True)
-    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--image_size", type=int, default=96)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

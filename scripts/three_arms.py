@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--image_size", type=int, default=96)
     parser.add_argument("--max_epochs", type=int, default=60)
     parser.add_argument("--teacher_epochs", type=int, default=60)
     parser.add_argument("--batch_size", type=int, default=32)

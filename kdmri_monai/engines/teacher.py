@@ -40,6 +40,7 @@ def load_teacher(
 
     Raises:
         FileNotFoundError: No such checkpoint; the message says how to make one.
+        ValueError: The teacher was trained at another image size.
         WeightsError: The checkpoint is damaged or of another network.
         LeakageError: The teacher was trained on patient families of the validation or test split.
     """
@@ -54,7 +55,10 @@ def load_teacher(
             _refuse_leak(facts["data"]["training_families"], Path(datalist), checkpoint)
         trained_at = facts["settings"].get("image_size")
         if image_size is not None and trained_at not in (None, image_size):
-            logger.warning("the teacher was trained at %s pixels and is used at %s", trained_at, image_size)
+            raise ValueError(
+                f"teacher_ckpt {checkpoint} was trained at {trained_at} pixels and would be shown {image_size}, at which "
+                f"its answers mean little: pass --image_size {trained_at}, or train a teacher at {image_size}"
+            )
     else:
         logger.warning("%s has no run.json beside it: whether it has seen our test patients is not known", checkpoint)
     return network.requires_grad_(False).eval()

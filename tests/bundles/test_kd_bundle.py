@@ -93,7 +93,7 @@ def test_baseline_and_distilled_start_from_the_same_weights_on_the_same_schedule
 
 def test_the_student_is_of_another_family_and_below_a_million_parameters(configs):
     parser = ConfigParser(ConfigParser.load_config_files(configs("train")))
-    parser["image_size"] = 128
+    parser["image_size"] = 96
     student, teacher = parser.get_parsed_content("network_def"), parser.get_parsed_content("teacher_def")
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in student.modules())
     assert not any("Attention" in type(m).__name__ for m in student.modules())
@@ -189,7 +189,7 @@ def test_metadata_matches_a_forward_pass(configs):
         device="cpu",
         p=1,
         n=1,
-        any=128,
+        any=96,
     )
 
 

@@ -134,10 +134,10 @@ def test_a_teacher_that_learned_from_held_out_patients_is_refused(checkpoint, da
         load_teacher(nn.Linear(3, 2), checkpoint, datalist)
 
 
-def test_a_teacher_of_another_image_size_is_told(checkpoint, datalist, caplog):
+def test_a_teacher_of_another_image_size_is_refused(checkpoint, datalist):
     record(checkpoint, ["100"], size=32)
-    load_teacher(nn.Linear(3, 2), checkpoint, datalist, image_size=64)
-    assert "trained at 32 pixels and is used at 64" in caplog.text
+    with pytest.raises(ValueError, match=r"trained at 32 pixels and would be shown 64.*pass --image_size 32"):
+        load_teacher(nn.Linear(3, 2), checkpoint, datalist, image_size=64)
 
 
 def test_a_teacher_of_unknown_origin_is_told(checkpoint, datalist, caplog):
