@@ -56,8 +56,8 @@ def load_teacher(
         trained_at = facts["settings"].get("image_size")
         if image_size is not None and trained_at not in (None, image_size):
             raise ValueError(
-                f"teacher_ckpt {checkpoint} was trained at {trained_at} pixels and would be shown {image_size}, at which "
-                f"its answers mean little: pass --image_size {trained_at}, or train a teacher at {image_size}"
+                f"teacher_ckpt {checkpoint} was trained at {trained_at} pixels and would be shown {image_size}, at "
+                f"which its answers mean little: pass --image_size {trained_at}, or train a teacher at {image_size}"
             )
     else:
         logger.warning("%s has no run.json beside it: whether it has seen our test patients is not known", checkpoint)
