@@ -66,7 +66,9 @@ def load_teacher(
 
 def _refuse_leak(learned: list[str], datalist: Path, checkpoint: Path) -> None:
     content = read_datalist(datalist)
-    held_out = {patient_family(entry["patient"]) for split in ("validation", "test") for entry in content[split]}
+    entries = [entry for split in ("validation", "test") for entry in content[split]]
+    # the family of an entry may be that of another patient who shares an image, so both names count
+    held_out = {name for entry in entries for name in (entry["family"], patient_family(entry["patient"]))}
     seen = sorted(held_out & set(learned))
     if seen:
         raise LeakageError(

@@ -134,6 +134,15 @@ def test_a_teacher_that_learned_from_held_out_patients_is_refused(checkpoint, da
         load_teacher(nn.Linear(3, 2), checkpoint, datalist)
 
 
+def test_families_that_were_merged_count_too(checkpoint, datalist):
+    content = json.loads(datalist.read_text())
+    content["test"][0]["family"] = "300"  # shares an image with patient 300
+    datalist.write_text(json.dumps(content))
+    record(checkpoint, ["100", "300"])
+    with pytest.raises(LeakageError, match="300"):
+        load_teacher(nn.Linear(3, 2), checkpoint, datalist)
+
+
 def test_a_teacher_of_another_image_size_is_refused(checkpoint, datalist):
     record(checkpoint, ["100"], size=32)
     with pytest.raises(ValueError, match=r"trained at 32 pixels and would be shown 64.*pass --image_size 32"):
