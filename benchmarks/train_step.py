@@ -27,7 +27,7 @@ import torch.nn.functional as F  # noqa: E402
 from monai.bundle import ConfigParser  # noqa: E402
 
 from kdmri_monai.losses import hcl_loss, kd_loss  # noqa: E402
-from kdmri_monai.losses.features import channel_norm, match_size  # noqa: E402
+from kdmri_monai.networks.resampling import channel_norm, match_size  # noqa: E402
 
 TRAIN = Path(__file__).resolve().parent.parent / "bundles" / "kd" / "configs" / "train.json"
 

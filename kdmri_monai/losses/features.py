@@ -1,7 +1,7 @@
 """Terms on feature maps of several scales."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
 from kdmri_monai.networks.fusion import get_fusion_layer
+from kdmri_monai.networks.resampling import area_pool, channel_norm, match_size
 
 POOLED_SIZES = (4, 2, 1)
 
@@ -46,27 +47,8 @@ def _context_loss(student: Tensor, teacher: Tensor) -> Tensor:
         weight /= 2
         total += weight
         grid = [size] * (student.ndim - 2)
-        loss = loss + weight * F.mse_loss(_area_pool(student, grid), _area_pool(teacher, grid))
+        loss = loss + weight * F.mse_loss(area_pool(student, grid), area_pool(teacher, grid))
     return loss / total
-
-
-def channel_norm(maps: Tensor) -> Tensor:
-    """LayerNorm over the channels of every position, without parameters; shape ``(B, C, *spatial)``."""
-    return F.layer_norm(maps.movedim(1, -1), maps.shape[1:2]).movedim(-1, 1)
-
-
-def match_size(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps ``(B, C, *spatial)`` at another spatial size: area pooling where larger, (bi)linear where smaller."""
-    if tuple(maps.shape[2:]) == tuple(size):
-        return maps
-    if all(have >= want for have, want in zip(maps.shape[2:], size, strict=True)):
-        return _area_pool(maps, size)
-    mode = "bilinear" if maps.ndim == 4 else "trilinear"
-    return F.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
-
-
-def _area_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(maps, size=tuple(size), mode="area")
 
 
 class FusedFeatures(DistillationTerm):
@@ -80,12 +62,17 @@ class FusedFeatures(DistillationTerm):
         fusion: Name of a fusion layer, or name and arguments.
     """
 
+    wants: ClassVar[Literal["maps"]] = "maps"
+    compares_channels: ClassVar[bool] = True
+
     def __init__(self, fusion: str | tuple[str, dict[str, Any]] = "abf") -> None:
         super().__init__()
         self.fusion_name = fusion
         self.fusion: torch.nn.Module | None = None
 
-    def build(self, student_shapes: Sequence[torch.Size], teacher_shapes: Sequence[torch.Size]) -> None:
+    def build(
+        self, student_shapes: Sequence[torch.Size], teacher_shapes: Sequence[torch.Size], num_classes: int
+    ) -> None:
         """Make the fusion layer.
 
         Raises:

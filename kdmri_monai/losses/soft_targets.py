@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
 
 
@@ -27,8 +28,8 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(f"student logits {tuple(student_logits.shape)}, teacher logits {tuple(teacher_logits.shape)}")
     _check_temperature(temperature)
-    student = F.log_softmax(_at_least_float32(student_logits) / temperature, dim=1)
-    teacher = F.log_softmax(_at_least_float32(teacher_logits).detach() / temperature, dim=1)
+    student = F.log_softmax(at_least_float32(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(at_least_float32(teacher_logits).detach() / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
@@ -52,7 +53,3 @@ class SoftTargets(DistillationTerm):
 def _check_temperature(temperature: float) -> None:
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}, it must be positive")
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.is_floating_point() and logits.element_size() >= 4 else logits.float()

@@ -6,7 +6,7 @@ import torch
 from skimage.measure import block_reduce
 
 from kdmri_monai.losses import DistillationInputs, FusedFeatures, hcl_loss
-from kdmri_monai.losses.features import channel_norm, match_size
+from kdmri_monai.networks.resampling import channel_norm, match_size
 
 
 def reference(student, teacher):
@@ -88,7 +88,7 @@ def test_the_term_learns_on_the_student_side_only():
     rng = np.random.default_rng(0)
     student = [torch.randn(2, c, s, s, requires_grad=True) for c, s in ((4, 8), (6, 4))]
     teacher = [torch.from_numpy(rng.normal(size=(2, c, s, s))).float().requires_grad_() for c, s in ((5, 16), (7, 4))]
-    term.build([m.shape[1:] for m in student], [m.shape[1:] for m in teacher])
+    term.build([m.shape[1:] for m in student], [m.shape[1:] for m in teacher], 3)
     logits = torch.zeros(2, 3)
     value = term(DistillationInputs(logits, logits, torch.zeros(2, dtype=torch.long), student, teacher))
     value.backward()
@@ -103,7 +103,7 @@ def test_training_brings_the_fused_maps_to_the_teacher():
     term = FusedFeatures(("abf", {"width": 16}))
     teacher = [torch.randn(4, 3, 8, 8), torch.randn(4, 5, 4, 4)]
     student = [torch.cat([teacher[0], torch.randn(4, 2, 8, 8)], 1), torch.cat([teacher[1], torch.randn(4, 1, 4, 4)], 1)]
-    term.build([m.shape[1:] for m in student], [m.shape[1:] for m in teacher])
+    term.build([m.shape[1:] for m in student], [m.shape[1:] for m in teacher], 3)
     given = DistillationInputs(torch.zeros(4, 3), torch.zeros(4, 3), torch.zeros(4, dtype=torch.long), student, teacher)
     optimizer = torch.optim.Adam(term.parameters(), 1e-2)
     first = term(given).item()
@@ -117,8 +117,8 @@ def test_training_brings_the_fused_maps_to_the_teacher():
 
 def test_the_term_wants_taps_and_to_be_built():
     with pytest.raises(ValueError, match="as many student taps as teacher taps"):
-        FusedFeatures().build([torch.Size([4, 8, 8])], [])
+        FusedFeatures().build([torch.Size([4, 8, 8])], [], 3)
     with pytest.raises(ValueError, match="at least one"):
-        FusedFeatures().build([], [])
+        FusedFeatures().build([], [], 3)
     with pytest.raises(RuntimeError, match="must be called"):
         FusedFeatures()(inputs(*pair((4,))))
