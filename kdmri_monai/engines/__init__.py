@@ -1,33 +1,60 @@
 """Distillation on MONAI's and Ignite's engines."""
 
+from kdmri_monai.engines.augmentation import batch_augmentation
+from kdmri_monai.engines.averaging import StudentAverage
 from kdmri_monai.engines.batches import AugmentedBatch
+from kdmri_monai.engines.calibration import fit_temperature
 from kdmri_monai.engines.checkpoints import RunCheckpoints
+from kdmri_monai.engines.crossfit import CrossFittedTeacher, load_crossfitted
 from kdmri_monai.engines.curves import CurveWriter
-from kdmri_monai.engines.distiller import Distiller
+from kdmri_monai.engines.distiller import Distiller, TermValues
+from kdmri_monai.engines.erasing import TumourErasing
 from kdmri_monai.engines.explain import explain_failures
+from kdmri_monai.engines.fitting import FitTerms
+from kdmri_monai.engines.gradients import TermGradients
 from kdmri_monai.engines.guards import EpochSeed, NonFiniteLossError, StopOnNonFiniteLoss
 from kdmri_monai.engines.metrics import MeanTerms
+from kdmri_monai.engines.mixing import MixUp
 from kdmri_monai.engines.progress import TermBar
+from kdmri_monai.engines.replay import ReplayedAugmentation
 from kdmri_monai.engines.run_record import start_run
+from kdmri_monai.engines.samplers import BalancedSampler, balanced_sampler
 from kdmri_monai.engines.switches import switched_on
 from kdmri_monai.engines.teacher import load_teacher
+from kdmri_monai.engines.teacher_cache import CachedTeacher
+from kdmri_monai.engines.teacher_reading import TeacherReader
 from kdmri_monai.engines.trainer import DistillationEvents, DistillationTrainer
 from kdmri_monai.engines.validation_terms import ValidationTerms
 
 __all__ = [
     "AugmentedBatch",
+    "BalancedSampler",
+    "CachedTeacher",
+    "CrossFittedTeacher",
     "CurveWriter",
     "DistillationEvents",
     "DistillationTrainer",
     "Distiller",
     "EpochSeed",
+    "FitTerms",
     "MeanTerms",
+    "MixUp",
     "NonFiniteLossError",
+    "ReplayedAugmentation",
     "RunCheckpoints",
     "StopOnNonFiniteLoss",
+    "StudentAverage",
+    "TeacherReader",
     "TermBar",
+    "TermGradients",
+    "TermValues",
+    "TumourErasing",
     "ValidationTerms",
+    "balanced_sampler",
+    "batch_augmentation",
     "explain_failures",
+    "fit_temperature",
+    "load_crossfitted",
     "load_teacher",
     "start_run",
     "switched_on",

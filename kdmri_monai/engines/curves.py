@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
+from kdmri_monai.engines.metrics import WEIGHTED
 from kdmri_monai.engines.validation_terms import ValidationTerms
 
 logger = logging.getLogger(__name__)
@@ -22,9 +23,12 @@ class CurveWriter:
     """Writes ``metrics.jsonl`` and TensorBoard events: learning rate, every term and metric, training and validation.
 
     A line is ``{"epoch": 3, "lr": 0.0005, "training": {"loss": .., "task": .., "kd": .., "accuracy": ..}, "validation":
-    {"loss": .., "accuracy": .., "balanced_accuracy": .., "kd": ..}, "n": {"training": 1700, "validation": 300},
-    "seconds": 12.3}``. Training numbers are means over augmented batches while the weights move; validation numbers
-    belong to the weights after the epoch. Attach after validation and before the learning-rate schedule.
+    {"loss": .., "accuracy": .., "balanced_accuracy": .., "kd": ..}, "weighted": {"task": .., "kd": ..},
+    "gradient_norms": {"task": .., "kd": ..}, "n": {"training": 1700, "validation": 300}, "seconds": 12.3}``.
+
+    Training numbers are means over augmented batches while the weights move, ``weighted`` the same terms times their
+    weights; ``gradient_norms`` come from ``TermGradients``. Validation numbers belong to the weights after the epoch.
+    Attach after validation and before the learning-rate schedule.
 
     Args:
         folder: Folder of the run.
@@ -78,7 +82,7 @@ class CurveWriter:
             file.write(json.dumps(row) + "\n")
         assert self._board is not None
         self._board.add_scalar("lr", row["lr"], row["epoch"])
-        for part in ("training", "validation"):
+        for part in ("training", "validation", "weighted", "gradient_norms"):
             for name, value in row.get(part, {}).items():
                 self._board.add_scalar(f"{name}/{part}", value, row["epoch"])
         self._board.flush()
@@ -87,7 +91,11 @@ class CurveWriter:
     def _row(self, trainer: Engine) -> dict[str, Any]:
         epoch = trainer.state.epoch
         row: dict[str, Any] = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
-        row["training"] = _scalars(trainer.state.metrics)
+        means = _scalars(trainer.state.metrics)
+        row["training"] = {name: value for name, value in means.items() if not name.startswith(WEIGHTED)}
+        weighted = {name.removeprefix(WEIGHTED): v for name, v in means.items() if name.startswith(WEIGHTED)}
+        norms = getattr(trainer.state, "gradient_norms", {})
+        row |= {part: values for part, values in (("weighted", weighted), ("gradient_norms", norms)) if values}
         if self.evaluator is not None and self.evaluator.state.epoch == epoch:
             row["validation"] = _scalars(self.evaluator.state.metrics)
             if self.validation_terms is not None and self.validation_terms.epoch == epoch:

@@ -1,21 +1,25 @@
 """Means over an epoch, gathered on the device."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.metrics import Metric
 from torch import Tensor
 
+WEIGHTED = "weighted/"
+
 
 class MeanTerms(Metric):
     """Mean of ``loss`` and of every named term over the samples of an epoch; waits for the device once, at the end.
 
-    Reads ``engine.state.output`` of ``DistillationTrainer``; the result is a mapping of floats.
+    Reads ``engine.state.output`` of ``DistillationTrainer``; the result is a mapping of floats: raw values by name, and
+    values times their weights as ``weighted/NAME``.
     """
 
     def __init__(self) -> None:
-        super().__init__(output_transform=lambda output: (output["loss"], output["terms"], len(output["label"])))
+        super().__init__(output_transform=_values)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -43,3 +47,8 @@ class MeanTerms(Metric):
         sums = idist.all_reduce(torch.stack(list(self._sums.values())))
         assert isinstance(sums, Tensor)
         return dict(zip(self._sums, (sums / samples).tolist(), strict=True))
+
+
+def _values(output: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor], int]:
+    weighted = {f"{WEIGHTED}{name}": value for name, value in output.get("weighted_terms", {}).items()}
+    return output["loss"], {**output["terms"], **weighted}, len(output["label"])

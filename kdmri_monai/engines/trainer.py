@@ -8,7 +8,6 @@ from ignite.engine import EventEnum
 from monai.data import MetaTensor
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.engines.workflow import Workflow
-from monai.inferers import Inferer, SimpleInferer
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
@@ -16,6 +15,8 @@ from kdmri_monai.engines.distiller import Distiller
 from kdmri_monai.losses.terms import DistillationInputs
 
 logger = logging.getLogger(__name__)
+
+PRIVILEGED = frozenset({"mask", "has_mask", "border", "distance"})
 
 
 class DistillationEvents(EventEnum):
@@ -34,21 +35,23 @@ class DistillationTrainer(SupervisedTrainer):
     per-sample postprocessing cost more than a step of a small student.
 
     ``state.output`` holds ``image``, ``label``, ``pred`` (float32 logits), ``loss`` (the sum that is minimised) and
-    ``terms``: the raw value of ``task`` and of every distillation term; with a teacher ``teacher_pred`` and
-    ``weighted_terms`` too.
+    ``terms``: the raw value of ``task`` and of every distillation term; with a distiller ``weighted_terms`` and with a
+    teacher ``teacher_pred`` too. Until ``LOSS_COMPLETED`` is over, ``weighted_terms`` carry their gradients.
+
+    Where ``prepare_batch`` gives soft targets ``(B, K)`` (mixup), the loss takes them; ``label`` is then the hard label
+    of the batch, for metrics and terms.
 
     Args:
         *args: As for ``monai.engines.SupervisedTrainer``.
-        teacher: Gives logits ``(B, K)``; it is frozen and kept in eval mode.
-        distiller: The terms; must come with a teacher.
-        teacher_inferer: How the teacher is called; directly by default.
+        teacher: The distiller's teacher; it is frozen and kept in eval mode.
+        distiller: The terms; it may come without a teacher if no term needs one.
         max_grad_norm: Norm to which the gradients of all trained parameters are clipped together; ``None`` for no
             clipping.
         event_names: Further events.
         **kwargs: As for ``monai.engines.SupervisedTrainer``; ``decollate`` is False by default.
 
     Raises:
-        ValueError: A teacher without a distiller or the reverse; taps on a compiled student.
+        ValueError: Trainer and distiller have not the same teacher; taps on a compiled student.
     """
 
     def __init__(
@@ -56,13 +59,12 @@ class DistillationTrainer(SupervisedTrainer):
         *args: Any,
         teacher: nn.Module | None = None,
         distiller: Distiller | None = None,
-        teacher_inferer: Inferer | None = None,
         max_grad_norm: float | None = None,
         event_names: list[Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if (teacher is None) != (distiller is None):
-            raise ValueError("teacher and distiller belong together: give both, or none to train without a teacher")
+        if (teacher is None) != (distiller is None or distiller.read_teacher is None):
+            raise ValueError("teacher and distiller belong together: give both the same teacher, or none to both")
         if kwargs.get("compile") and distiller is not None and len(distiller.student_taps):
             raise ValueError(
                 "features cannot be tapped inside a compiled student: compile=False, or terms without taps"
@@ -70,7 +72,6 @@ class DistillationTrainer(SupervisedTrainer):
         # handlers are attached inside super().__init__ and may want these
         self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self.distiller = distiller
-        self.teacher_inferer = teacher_inferer or SimpleInferer()
         self.max_grad_norm = max_grad_norm
         kwargs.setdefault("decollate", False)
         super().__init__(*args, event_names=[DistillationEvents, *(event_names or [])], **kwargs)
@@ -95,7 +96,9 @@ class DistillationTrainer(SupervisedTrainer):
         prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         inputs, targets, args, kwargs = prepared if len(prepared) == 4 else (*prepared, (), {})
         inputs, targets = _plain(inputs), _plain(targets)
-        output = engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: targets}
+        self._refuse_privileged(kwargs)
+        labels = targets if targets.ndim == 1 else _plain(batchdata[Keys.LABEL])
+        output = engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: labels}
 
         first, last = self._place_in_accumulation()
         self.network.train()
@@ -109,40 +112,47 @@ class DistillationTrainer(SupervisedTrainer):
         else:
             self._distil(inputs, targets, batchdata, args, kwargs)
         self.fire_event(IterationEvents.LOSS_COMPLETED)
+        for kind in ("terms", "weighted_terms"):
+            output[kind] = {name: value.detach() for name, value in output.get(kind, {}).items()}
         self._learn(output[Keys.LOSS] / self.accumulation_steps, step=last)
-        output["terms"] = {name: value.detach() for name, value in output["terms"].items()}
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
     def _distil(self, inputs: Tensor, targets: Tensor, batchdata: Any, args: Any, kwargs: Any) -> None:
-        assert self.teacher is not None
         assert self.distiller is not None
         output = self.state.output
-        self.teacher.eval()
+        teacher_features: list[Tensor] = []
         self.distiller.train()
         with self._autocast():
-            with torch.no_grad(), self.distiller.teacher_taps.collect() as teacher_features:
-                teacher_logits = self.teacher_inferer(inputs, self.teacher)
-            output["teacher_pred"] = teacher_logits.float()
-            self.fire_event(DistillationEvents.TEACHER_FORWARD_COMPLETED)
+            if self.distiller.read_teacher is not None:
+                teacher_logits, teacher_features = self.distiller.read_teacher(inputs, batchdata)
+                output["teacher_pred"] = teacher_logits.float()
+                self.fire_event(DistillationEvents.TEACHER_FORWARD_COMPLETED)
             with self.distiller.student_taps.collect() as student_features:
                 prediction = self.inferer(inputs, self.network, *args, **kwargs)
         self._complete_forward(prediction, targets)
-        distilled = self.distiller(
-            DistillationInputs(
-                student_logits=output[Keys.PRED],
-                teacher_logits=output["teacher_pred"],
-                labels=targets,
-                student_features=[feature.float() for feature in student_features],
-                teacher_features=[feature.float() for feature in teacher_features],
-                batch=batchdata,
-            ),
-            epoch=self._epochs_done(),
+        given = DistillationInputs(
+            student_logits=output[Keys.PRED],
+            teacher_logits=output.get("teacher_pred", output[Keys.PRED].detach()[:0]),
+            labels=output[Keys.LABEL],
+            student_features=[feature.float() for feature in student_features],
+            teacher_features=[feature.float() for feature in teacher_features],
+            batch=batchdata,
         )
+        distilled = self.distiller(given, epoch=self._epochs_done())
         output[Keys.LOSS] = output["terms"]["task"] + distilled.total
+        output["weighted_terms"] = {"task": output["terms"]["task"], **distilled.weighted}
         output["terms"].update(distilled.raw)
-        output["weighted_terms"] = distilled.weighted
         self.fire_event(DistillationEvents.DISTILLATION_LOSS_COMPLETED)
+
+    def _refuse_privileged(self, given: dict[str, Any]) -> None:
+        """A student that is distilled takes the image alone, whatever ``prepare_batch`` offers."""
+        privileged = sorted(PRIVILEGED & given.keys())
+        if privileged and self.distiller is not None:
+            raise ValueError(
+                f"prepare_batch gives the student {', '.join(privileged)}: mask, border and distance are for teachers "
+                "and for losses only. Leave privileged_keys of AugmentedBatch empty"
+            )
 
     def _complete_forward(self, prediction: Tensor, targets: Tensor) -> None:
         self.state.output[Keys.PRED] = prediction.float()

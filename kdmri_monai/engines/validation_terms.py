@@ -21,7 +21,6 @@ class ValidationTerms:
     Args:
         data_loader: Validation batches.
         network: The student.
-        teacher: The teacher.
         distiller: The terms.
         device: Where to compute.
         prepare_batch: As for MONAI's evaluator.
@@ -32,14 +31,13 @@ class ValidationTerms:
         self,
         data_loader: Iterable[Any],
         network: nn.Module,
-        teacher: nn.Module,
         distiller: Distiller,
         device: torch.device,
         prepare_batch: Callable[..., Any] = default_prepare_batch,
         interval: int = 1,
     ) -> None:
         self.data_loader = data_loader
-        self.networks = (network, teacher, distiller)
+        self.network, self.distiller = network, distiller
         self.device = device
         self.prepare_batch = prepare_batch
         self.interval = interval
@@ -54,25 +52,28 @@ class ValidationTerms:
         """Measure with the weights of the moment."""
         measuring = Engine(lambda _engine, batch: self._measure(batch, float(trainer.state.epoch)))
         MeanTerms().attach(measuring, "terms")
-        modes = [module.training for module in self.networks]
-        for module in self.networks:
+        measured = (self.network, self.distiller)
+        modes = [module.training for module in measured]
+        for module in measured:
             module.eval()
         try:
             measuring.run(self.data_loader)
         finally:
-            for module, mode in zip(self.networks, modes, strict=True):
+            for module, mode in zip(measured, modes, strict=True):
                 module.train(mode)
         self.values = {name: value for name, value in measuring.state.metrics["terms"].items() if name != "loss"}
         self.epoch = trainer.state.epoch
 
     @torch.no_grad()
     def _measure(self, batch: dict[str, Any], epoch: float) -> dict[str, Any]:
-        network, teacher, distiller = self.networks
-        image, label = self.prepare_batch(batch, self.device, False)
-        with distiller.teacher_taps.collect() as teacher_features:
-            teacher_logits = teacher(image)
-        with distiller.student_taps.collect() as student_features:
-            student_logits = network(image)
+        prepared = self.prepare_batch(batch, self.device, False)
+        image, label = prepared[0], prepared[1]
+        teacher_logits = torch.empty(0)
+        teacher_features: list[torch.Tensor] = []
+        if self.distiller.read_teacher is not None:
+            teacher_logits, teacher_features = self.distiller.read_teacher(image, batch)
+        with self.distiller.student_taps.collect() as student_features:
+            student_logits = self.network(image)
         inputs = DistillationInputs(student_logits, teacher_logits, label, student_features, teacher_features, batch)
-        values = distiller(inputs, epoch)
+        values = self.distiller(inputs, epoch)
         return {"loss": values.total, "terms": values.raw, "label": label}

@@ -10,12 +10,13 @@ the sensitivity of one class in brackets; the families have correlations within 
 Where every slice of a class is right its interval has no width, though a further patient may be mistaken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdmri_monai.evaluation.errors import ComparisonError
 from kdmri_monai.evaluation.pairing import aligned
 from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.evaluation.resampling import Resampling, expanded_tail, family_classes, family_weights
@@ -91,6 +92,46 @@ def paired_bootstrap(
     now, before = (estimates(reference, statistic) for statistic in statistics)
     difference = {name: now[name] - before[name] for name in now}
     return _intervals(difference, {name: new[name] - old[name] for name in new}, resampling, stratum)
+
+
+def seed_averaged(
+    candidates: Sequence[Predictions], references: Sequence[Predictions] = (), resampling: Resampling | None = None
+) -> dict[str, Interval]:
+    """Metrics of decided classes averaged over runs of several seeds, or their difference to another arm's average.
+
+    Every table is weighed alike in every replicate. The interval is that of other patients for these trained networks;
+    how much another seed would change is seen from the runs themselves.
+
+    Args:
+        candidates: Tables of one arm, one a seed, over the same ids.
+        references: Tables of another arm over the same ids; without them the average itself is given.
+        resampling: As in ``bootstrap``.
+
+    Returns:
+        Interval by name of the metric.
+
+    Raises:
+        ComparisonError: No table, or tables that differ in classes, ids, labels, patients or families.
+    """
+    if not candidates:
+        raise ComparisonError("no tables to average")
+    first, resampling = candidates[0], resampling or Resampling()
+    stratum = family_classes(first)
+    weights = family_weights(stratum, resampling)
+    whole, drawn = _average([aligned(table, first) for table in candidates], weights)
+    if references:
+        other, drawn_other = _average([aligned(table, first) for table in references], weights)
+        whole = {name: whole[name] - other[name] for name in whole}
+        drawn = {name: drawn[name] - drawn_other[name] for name in drawn}
+    return _intervals(whole, drawn, resampling, stratum)
+
+
+def _average(tables: Sequence[Predictions], weights: NDArray[np.int64]) -> tuple[dict[str, float], Values]:
+    statistics = [decision_statistic(table) for table in tables]
+    whole = [estimates(table, statistic) for table, statistic in zip(tables, statistics, strict=True)]
+    drawn = [_replicate(statistic, weights, len(tables[0])) for statistic in statistics]
+    mean_whole = {name: float(np.mean([value[name] for value in whole])) for name in whole[0]}
+    return mean_whole, {name: np.mean([value[name] for value in drawn], axis=0) for name in drawn[0]}
 
 
 def _replicate(statistic: Statistic, weights: NDArray[np.int64], rows: int) -> Values:

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from kdmri_monai.losses.schedules import Constant, Schedule
-
 
 @dataclass(frozen=True)
 class DistillationInputs:
@@ -17,7 +15,7 @@ class DistillationInputs:
 
     Attributes:
         student_logits: Shape ``(B, K)``.
-        teacher_logits: Shape ``(B, K)``, without gradient.
+        teacher_logits: Shape ``(B, K)``, without gradient; ``(0, K)`` where there is no teacher.
         labels: Classes, integers, shape ``(B,)``.
         student_features: Features of this term's taps: maps ``(B, C_l, H_l, W_l)``, finest first, or vectors
             ``(B, C_l)``.
@@ -41,12 +39,17 @@ class DistillationTerm(nn.Module, ABC):
         wants: What it reads: ``logits`` only, ``maps`` ``(B, C, H, W)`` of the taps, or ``vectors``: features
             ``(B, C)``, to which maps are averaged.
         needs_teacher: False for a term that reads the student and the batch alone.
+        taps_teacher: False for a term that reads the teacher's logits, but none of its features.
+        needs_fit: Whether ``fit(embeddings, logits, labels)`` must be called with the teacher's answers to the training
+            samples before the first batch, by ``FitTerms``.
         compares_channels: Whether a channel of the teacher must mean the same for all samples. It does not with
             teachers that take turns (cross-fitting), so they are refused for such a term.
     """
 
     wants: ClassVar[Literal["logits", "maps", "vectors"]] = "logits"
     needs_teacher: ClassVar[bool] = True
+    taps_teacher: ClassVar[bool] = True
+    needs_fit: ClassVar[bool] = False
     compares_channels: ClassVar[bool] = False
 
     def build(
@@ -67,37 +70,3 @@ class DistillationTerm(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: DistillationInputs) -> Tensor:
         """Value of the term, a scalar; the mean over the batch."""
-
-
-class WeightedTerm(nn.Module):
-    """A named term with its weight, which may change over the epochs.
-
-    Args:
-        name: Name under which the term is logged.
-        term: The term.
-        weight: Factor at full strength.
-        schedule: Factor over time, 0..1; constant by default.
-
-    Raises:
-        ValueError: The weight is negative.
-    """
-
-    def __init__(
-        self, name: str, term: DistillationTerm, weight: float = 1.0, schedule: Schedule | None = None
-    ) -> None:
-        super().__init__()
-        if weight < 0:
-            raise ValueError(f"weight of {name} is {weight}, it must not be negative")
-        self.name = name
-        self.term = term
-        self.weight = weight
-        self.schedule = schedule or Constant()
-
-    def weight_at(self, epoch: float) -> float:
-        """Weight after ``epoch`` epochs, which may be a fraction."""
-        return self.weight * self.schedule(epoch)
-
-    def forward(self, inputs: DistillationInputs) -> Tensor:
-        """Raw value of the term, without its weight."""
-        value: Tensor = self.term(inputs)
-        return value

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from kdmri_monai.evaluation.history import Column, History, read_history
 from kdmri_monai.report.axes import INK, LABEL, SMALL, TRAINING, VALIDATION, WIDTH, save, tidy
-from kdmri_monai.report.history import Column, History, read_history
 
 COLOURS = {"training": TRAINING, "validation": VALIDATION}
 

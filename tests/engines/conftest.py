@@ -92,7 +92,7 @@ def make_study(
     all_handlers = [EpochSeed(seed), StopOnNonFiniteLoss(), ValidationHandler(1, evaluator), *handlers]
     if folder is not None:
         if teacher is not None:
-            terms_on_validation = ValidationTerms(held_out, student, teacher, distiller, torch.device("cpu"))
+            terms_on_validation = ValidationTerms(held_out, student, distiller, torch.device("cpu"))
         counts = {"training": 40, "validation": 18}
         all_handlers.append(CurveWriter(folder, optimizer, evaluator, terms_on_validation, counts))
     all_handlers.append(LrScheduleHandler(schedule, print_lr=False))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdmri_monai.evaluation.history import read_history
 from kdmri_monai.report.curves import draw_curves, learning_curves, loss_terms
-from kdmri_monai.report.history import read_history
 
 
 def write_run(folder, epochs=20, distilled=False, best=13):

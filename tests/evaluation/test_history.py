@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from kdmri_monai.report.history import read_history
+from kdmri_monai.evaluation.history import read_history
 
 
 def line(epoch, training=None, validation=None, **more):
