@@ -89,7 +89,7 @@ class Distiller(nn.Module):
             assert isinstance(term, WeightedTerm)
             weight = term.weight_at(epoch)
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
-                value = term(self._inputs_of(name, taught if term.term.needs_teacher else inputs))
+                value = self._value_of(term, taught if term.term.needs_teacher else inputs)
             raw[name] = value.detach()
             weighted[name] = weight * value
             if weight > 0:
@@ -99,6 +99,12 @@ class Distiller(nn.Module):
     def teacher_places(self, name: str) -> tuple[int, ...]:
         """Which of the teacher's features, as its reader gives them, belong to a term."""
         return self._places[name].teacher
+
+    def _value_of(self, term: WeightedTerm, inputs: DistillationInputs) -> Tensor:
+        if len(inputs.labels) < term.term.smallest_batch:
+            return torch.zeros((), device=inputs.student_logits.device)
+        value: Tensor = term(self._inputs_of(term.name, inputs))
+        return value
 
     def _inputs_of(self, name: str, inputs: DistillationInputs) -> DistillationInputs:
         places = self._places[name]

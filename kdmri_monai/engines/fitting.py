@@ -45,7 +45,8 @@ class FitTerms:
 
     def __call__(self, _trainer: Engine) -> None:
         """Fit every term that wants it and has not been fitted."""
-        waiting = [name for name, term in self.distiller.terms.items() if term.term.needs_fit and not term.term.fitted]
+        terms: dict[str, Any] = {name: term.term for name, term in self.distiller.terms.items()}  # type: ignore[union-attr]
+        waiting = [name for name, term in terms.items() if term.needs_fit and not term.fitted]
         if not waiting:
             return
         logger.info("the teacher is read on the training slices for %s", ", ".join(waiting))
@@ -60,4 +61,4 @@ class FitTerms:
         for name in waiting:
             place = self.distiller.teacher_places(name)[0]
             embeddings = torch.cat([row[0][place] for row in rows])
-            self.distiller.terms[name].term.fit(embeddings, logits, labels)
+            terms[name].fit(embeddings, logits, labels)

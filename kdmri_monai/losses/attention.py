@@ -10,7 +10,7 @@ from kdmri_monai.losses.directions import unit_vectors
 from kdmri_monai.losses.pairing import check_batch, check_map_pairs, mean_over_pairs, smaller_size
 from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
-from kdmri_monai.networks.resampling import area_pool
+from kdmri_monai.networks.resampling import match_size
 
 
 def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
@@ -43,7 +43,7 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
 def _attention(maps: Tensor, size: Sequence[int], power: float) -> Tensor:
     """Unit vectors of all positions, shape ``(B, L)``."""
     strength = at_least_float32(maps).abs().pow(power).sum(dim=1, keepdim=True)
-    return unit_vectors(area_pool(strength, size).flatten(start_dim=1))
+    return unit_vectors(match_size(strength, size).flatten(start_dim=1))
 
 
 def _check_power(power: float) -> None:

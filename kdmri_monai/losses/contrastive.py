@@ -62,6 +62,7 @@ class ContrastiveFeatures(DistillationTerm):
     """
 
     wants: ClassVar[Literal["vectors"]] = "vectors"
+    smallest_batch: ClassVar[int] = 2
     compares_channels: ClassVar[bool] = True
 
     def __init__(self, temperature: float = 0.1, same_class_negatives: bool = True) -> None:

@@ -11,7 +11,7 @@ from kdmri_monai.losses.pairing import check_batch, check_pairs, mean_over_pairs
 from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.projectors import pointwise_projector
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
-from kdmri_monai.networks.resampling import area_pool, pooled
+from kdmri_monai.networks.resampling import match_size, pooled
 
 
 def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
     student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
     if student.ndim > 2:
         size = smaller_size(student, teacher)
-        student, teacher = area_pool(student, size), area_pool(teacher, size)
+        student, teacher = match_size(student, size), match_size(teacher, size)
     return F.mse_loss(student, teacher)
 
 
@@ -95,5 +95,5 @@ def _comparable(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     student, teacher = at_least_float32(student), at_least_float32(teacher)
     if student.ndim == teacher.ndim > 2:
         size = smaller_size(student, teacher)
-        return area_pool(student, size), area_pool(teacher, size)  # before the projector: the same, and cheaper
+        return match_size(student, size), match_size(teacher, size)  # before the projector: the same, and cheaper
     return pooled(student), pooled(teacher)

@@ -51,6 +51,7 @@ class ProcrustesAlignment(DistillationTerm):
     """``procrustes_loss``; maps are averaged over space, pairs of taps are averaged. Learns nothing."""
 
     wants: ClassVar[Literal["vectors"]] = "vectors"
+    smallest_batch: ClassVar[int] = 2
 
     def build(
         self, student_shapes: Sequence[torch.Size], teacher_shapes: Sequence[torch.Size], num_classes: int

@@ -93,6 +93,7 @@ class RedundancySuppression(DistillationTerm):
     """
 
     wants: ClassVar[Literal["vectors"]] = "vectors"
+    smallest_batch: ClassVar[int] = 2
     compares_channels: ClassVar[bool] = True
 
     def __init__(self, kappa: float = 0.01, max_channels: int = 256) -> None:

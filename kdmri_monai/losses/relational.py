@@ -93,6 +93,7 @@ class RelationalGeometry(DistillationTerm):
     """
 
     wants: ClassVar[Literal["vectors"]] = "vectors"
+    smallest_batch: ClassVar[int] = 3
 
     def __init__(self, distance_weight: float = 25.0, angle_weight: float = 50.0) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from kdmri_monai.losses.directions import lengths, unit_vectors
 from kdmri_monai.losses.pairing import check_batch, check_map_pairs, mean_over_pairs, smaller_size
 from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
-from kdmri_monai.networks.resampling import area_pool
+from kdmri_monai.networks.resampling import match_size
 
 SHORT = 1e-3
 
@@ -43,7 +43,7 @@ def token_gram_loss(student: Tensor, teacher: Tensor, grids: Sequence[int] = (7,
     size = smaller_size(student, teacher)
     fitting = [[grid] * len(size) for grid in grids if grid <= min(size)] or [list(size)]
     student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
-    differences = [token_cosines(area_pool(student, g)) - token_cosines(area_pool(teacher, g)) for g in fitting]
+    differences = [token_cosines(match_size(student, g)) - token_cosines(match_size(teacher, g)) for g in fitting]
     return torch.stack([difference.square().mean() for difference in differences]).mean()
 
 

@@ -133,7 +133,7 @@ def test_a_class_of_one_family_is_refused(path):
 
 def test_a_datalist_that_leaks_is_refused(path):
     content = json.loads(path.read_text())
-    content["validation"][0]["patient"] = content["training"][0]["patient"]
+    content["test"][0]["patient"] = content["training"][0]["patient"]  # of which the lists would keep no trace
     path.write_text(json.dumps(content))
     with pytest.raises(LeakageError, match="patients in more than one split"):
         crossfit_datalists(path)

@@ -152,6 +152,16 @@ def test_samples_that_are_missing_are_asked_and_kept(tmp_path, datalist, samples
         assert sorted(content["keys"]) == [f"0 slice {i}" for i in (0, 1, 2, 5, 7)]
 
 
+def test_an_epoch_is_written_when_the_next_one_begins(tmp_path, datalist, samples):
+    augmented = augmentation()
+    cached = CachedTeacher(network(6, 9), tmp_path, augmented, datalist, 16)
+    for epoch in (1, 2):
+        augmented.set_epoch(epoch)
+        batch = batch_of(samples, [0, 1], augmented)
+        cached(batch["image"], id=batch["id"])
+    assert [file.name for file in tmp_path.glob("*.npz")] == ["epoch-00001-of-0.npz"]
+
+
 def test_views_of_one_sample_in_one_batch_are_kept_apart(tmp_path, datalist, samples):
     augmented = augmentation()
     augmented.set_epoch(1)
