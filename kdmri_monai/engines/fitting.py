@@ -45,7 +45,7 @@ class FitTerms:
 
     def __call__(self, _trainer: Engine) -> None:
         """Fit every term that wants it and has not been fitted."""
-        terms: dict[str, Any] = {name: term.term for name, term in self.distiller.terms.items()}  # type: ignore[union-attr]
+        terms: dict[str, Any] = {name: term.term for name, term in self.distiller.terms.items()}
         waiting = [name for name, term in terms.items() if term.needs_fit and not term.fitted]
         if not waiting:
             return

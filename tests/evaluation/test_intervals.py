@@ -6,7 +6,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef, roc_auc_score
 
 from kdmri_monai.evaluation.errors import ComparisonError
-from kdmri_monai.evaluation.intervals import bootstrap, paired_bootstrap
+from kdmri_monai.evaluation.intervals import bootstrap, paired_bootstrap, seed_averaged
 from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.evaluation.resampling import Resampling, expanded_tail, family_classes, family_weights
 from kdmri_monai.evaluation.statistic import every_statistic
@@ -211,3 +211,37 @@ def test_two_thousand_replicates_of_the_whole_set_take_less_than_five_seconds(ma
     began = time.process_time()
     bootstrap(table, every_statistic(table))
     assert time.process_time() - began < 5
+
+
+def test_seeds_are_averaged_within_every_replicate(make_predictions):
+    base = make_predictions(families=(12, 15, 12))
+    rng = np.random.default_rng(2)
+    tables = [
+        with_prediction(base, np.where(rng.random(len(base)) < right, base.label, (base.label + 1) % 3))
+        for right in (0.6, 0.8, 0.95)
+    ]
+    averaged = seed_averaged(tables)["balanced_accuracy"]
+    each = [balanced_accuracy_score(table.label, table.prediction) for table in tables]
+    assert averaged.estimate == pytest.approx(np.mean(each))
+    stratum = family_classes(base)
+    weights = family_weights(stratum, Resampling())
+    by_hand = np.mean([every_statistic(t)(weights.astype(float))["balanced_accuracy"] for t in tables], axis=0)
+    tail = expanded_tail(0.95, len(stratum), 3)
+    assert (averaged.low, averaged.high) == pytest.approx(tuple(np.quantile(by_hand, (tail, 1 - tail))))
+
+
+def test_the_difference_of_two_arms_is_paired_over_patients(make_predictions):
+    base = make_predictions(families=(30, 30, 30))
+    one = seed_averaged([base], [base])["balanced_accuracy"]
+    assert (one.estimate, one.low, one.high) == (0, 0, 0)
+    wrong = np.flatnonzero(base.prediction != base.label)
+    better = base.prediction.copy()
+    better[wrong[::3]] = base.label[wrong[::3]]
+    pair = with_prediction(base, better)
+    single, repeated_arms = paired_bootstrap(pair, base), seed_averaged([pair, pair], [base, base])
+    assert repeated_arms["accuracy"].low == pytest.approx(single["accuracy"].low)
+    assert repeated_arms["accuracy"].estimate == pytest.approx(single["accuracy"].estimate)
+    with pytest.raises(ComparisonError, match="no tables"):
+        seed_averaged([])
+    with pytest.raises(ComparisonError, match="slices differ"):
+        seed_averaged([base], [base.take(np.arange(5))])
