@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdmri_monai.losses.precision import at_least_float32
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import area_pool
 
 MIN_SAMPLES = 4

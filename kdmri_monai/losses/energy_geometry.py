@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from kdmri_monai.losses.pairing import check_pairs
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
 from kdmri_monai.networks.geometry.hessian import curvedness, shape_index
 from kdmri_monai.networks.geometry.structure import orientation_and_coherence
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import area_pool
 
 SIGMAS = (1.0, 2.0, 4.0)

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
 from kdmri_monai.networks.geometry.distance import signed_distance
 from kdmri_monai.networks.geometry.rings import relative_rings
 from kdmri_monai.networks.geometry_head import MAP_CHANNELS, split_maps
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import area_pool
 
 

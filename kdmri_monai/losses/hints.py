@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdmri_monai.losses.pairing import check_batch, check_pairs, mean_over_pairs, projected, smaller_size
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.projectors import pointwise_projector
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import match_size, pooled
 
 

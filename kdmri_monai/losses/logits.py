@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kdmri_monai.losses.precision import at_least_float32
+from kdmri_monai.networks.precision import at_least_float32
 
 
 def logit_pair(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:

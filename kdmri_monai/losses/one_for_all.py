@@ -9,8 +9,8 @@ from monai.networks.layers import Conv, Norm, Pool
 from torch import Tensor, nn
 
 from kdmri_monai.losses.logits import check_labels, check_temperature, logit_pair
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 
 
 def ofa_loss(

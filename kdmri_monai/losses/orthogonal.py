@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdmri_monai.losses.pairing import check_pairs, check_same_shape, mean_over_pairs, projected
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.projectors import orthogonal_projector
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import pooled
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdmri_monai.losses.logits import check_temperature
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.subclass_directions import check_subclasses, subclass_directions
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import pooled
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from kdmri_monai.losses.directions import lengths, unit_vectors
 from kdmri_monai.losses.pairing import check_batch, check_pairs, mean_over_pairs
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import pooled
 
 

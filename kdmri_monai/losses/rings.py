@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from kdmri_monai.losses.directions import unit_vectors
 from kdmri_monai.losses.pairing import check_map_pairs, check_same_shape, projected
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.projectors import pointwise_projector
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
 from kdmri_monai.networks.geometry.distance import signed_distance
 from kdmri_monai.networks.geometry.rings import relative_rings
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import match_size
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdmri_monai.losses.directions import lengths, unit_vectors
 from kdmri_monai.losses.pairing import check_batch, check_map_pairs, mean_over_pairs, smaller_size
-from kdmri_monai.losses.precision import at_least_float32
 from kdmri_monai.losses.terms import DistillationInputs, DistillationTerm
+from kdmri_monai.networks.precision import at_least_float32
 from kdmri_monai.networks.resampling import match_size
 
 SHORT = 1e-3

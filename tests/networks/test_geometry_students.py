@@ -108,6 +108,7 @@ def test_without_global_pooling_the_head_still_classifies():
     assert student(head={"global_pooling": False})(torch.rand(2, 1, SIZE, SIZE)).shape == (2, 3)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # sizes are compared; they are constants of a student
 def test_copy_export_and_trace_give_the_same_logits():
     network, image = student().eval(), torch.rand(2, 1, SIZE, SIZE)
     expected = network(image)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kdmri_monai.networks.precision import at_least_float32
+
 
 def gaussian_smooth(maps: Tensor, sigma: float, truncate: float = 4.0, order: int | Sequence[int] = 0) -> Tensor:
     """Convolve every channel with a Gaussian or one of its derivatives.
@@ -38,7 +40,7 @@ def gaussian_smooth(maps: Tensor, sigma: float, truncate: float = 4.0, order: in
         raise ValueError(f"sigma {sigma} and truncate {truncate} must be positive")
     if len(orders) != axes or min(orders) < 0:
         raise ValueError(f"orders {orders} must be {axes} numbers from 0 on, one an axis of maps {tuple(maps.shape)}")
-    maps = full_precision(maps)
+    maps = at_least_float32(maps)
     with torch.autocast(maps.device.type, enabled=False):
         for axis, times in enumerate(orders, start=2):
             kernel = torch.tensor(gaussian_kernel(sigma, truncate, times), dtype=maps.dtype, device=maps.device)
@@ -77,11 +79,6 @@ def reflecting_operator(kernel: Tensor, length: int) -> Tensor:
     padded = torch.cat([kernel.new_zeros(1), kernel, kernel.new_zeros(1)])
     offsets = torch.stack(direct + mirrored).clamp_(-radius - 1, radius + 1)
     return padded[offsets + radius + 1].sum(dim=0)
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """The tensor itself in float32 or float64, else a float32 copy (half precision, integers, booleans)."""
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _along(maps: Tensor, axis: int, operator: Tensor) -> Tensor:

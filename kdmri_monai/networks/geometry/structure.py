@@ -9,7 +9,8 @@ import itertools
 import torch
 from torch import Tensor
 
-from kdmri_monai.networks.geometry.smoothing import full_precision, gaussian_smooth
+from kdmri_monai.networks.geometry.smoothing import gaussian_smooth
+from kdmri_monai.networks.precision import at_least_float32
 
 
 def structure_tensor(image: Tensor, sigma: float, gradient_sigma: float | None = None) -> Tensor:
@@ -34,7 +35,7 @@ def structure_tensor(image: Tensor, sigma: float, gradient_sigma: float | None =
 
 def slope_products(image: Tensor, gradient_sigma: float | None = None) -> Tensor:
     """``structure_tensor`` before its average, the same for every integration scale."""
-    image = full_precision(image)
+    image = at_least_float32(image)
     if gradient_sigma is None:
         slopes = [_sobel(image, axis) for axis in range(2, image.ndim)]
     else:
