@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kdmri_monai.evaluation.errors import ComparisonError
 from kdmri_monai.evaluation.intervals import Interval, bootstrap, paired_bootstrap
@@ -41,12 +42,15 @@ class Row:
         folder: Run folder.
         slices: Metrics by slice.
         patients: Metrics by patient.
+        given: What the network was given beside the image (``the tumour mask: distance``), from ``run.json``; empty for
+            the image alone.
     """
 
     name: str
     folder: Path
     slices: Level
     patients: Level
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def compare_runs(
     for name, folder in zip(names, folders, strict=True):
         pair = tables[name], None if name == chosen else tables[chosen]
         by_patients = by_patient(pair[0]), by_patient(pair[1]) if pair[1] else None
-        rows.append(Row(name, Path(folder), _level(*pair, resampling), _level(*by_patients, resampling)))
+        levels = _level(*pair, resampling), _level(*by_patients, resampling)
+        rows.append(Row(name, Path(folder), *levels, given=_given(Path(folder))))
     return Comparison(split, chosen, tuple(rows))
 
 
@@ -121,15 +126,25 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _own_name(folder: Path) -> str:
+    name = _record(folder).get("name")
+    return name if isinstance(name, str) and name else folder.name
+
+
+def _given(folder: Path) -> str:
+    settings = _record(folder).get("settings")
+    uses = settings.get("network_uses") if isinstance(settings, dict) else None
+    return uses.partition("from ")[2] if isinstance(uses, str) and "mask" in uses else ""
+
+
+def _record(folder: Path) -> dict[str, Any]:
     file = folder / "run.json"
     if not file.is_file():
-        return folder.name
+        return {}
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ComparisonError(f"{file}: is not JSON: {error}") from None
-    name = run.get("name") if isinstance(run, dict) else None
-    return name if isinstance(name, str) and name else folder.name
+    return run if isinstance(run, dict) else {}
 
 
 def _read(folder: Path, split: str) -> Predictions:

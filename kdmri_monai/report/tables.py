@@ -64,6 +64,9 @@ def _caption(comparison: Comparison) -> str:
         f"Second lines: {100 * first.level:g} % intervals, bootstrap over {first.groups} patient families. Difference: "
         f"balanced accuracy minus that of {escape(comparison.reference)}, points, paired by family."
     )
+    for row in comparison.rows:
+        if row.given:
+            words += f" {escape(row.name)} was given {escape(row.given)}: no one has that when a patient comes."
     if any(interval.low == interval.high for interval in _intervals(comparison)):
         words += " An interval without width: no error, or no difference, was seen that could be drawn again."
     return words

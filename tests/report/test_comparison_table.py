@@ -1,5 +1,6 @@
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_a_missing_number_is_a_dash():
     assert "\N{EN DASH}-\N{EN DASH}" in text
     assert "nan" not in text
     assert "without width" not in text
+
+
+def test_a_network_that_was_given_the_mask_is_named_as_such(comparison):
+    assert "given" not in rendered(comparison)
+    seeing = Comparison("test", "baseline", (*comparison.rows, replace(row("gt"), given="the tumour mask: distance")))
+    words = " ".join(rendered(seeing).split())
+    assert "gt was given the tumour mask: distance: no one has that when a patient comes." in words
