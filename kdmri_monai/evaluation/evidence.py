@@ -19,10 +19,12 @@ from kdmri_monai.evaluation.intervals import Interval, bootstrap, paired_bootstr
 from kdmri_monai.evaluation.localisation import area_share, energy_in_mask, grad_cam, pointing_chance, pointing_game
 from kdmri_monai.evaluation.metrics import ratio
 from kdmri_monai.evaluation.metrics_file import METHOD, write_metrics
+from kdmri_monai.evaluation.predicted_maps import map_quality
 from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.evaluation.statistic import Statistic, decision_statistic
 from kdmri_monai.networks.dry_run import evaluating
+from kdmri_monai.networks.geometry_classifier import GeometryClassifier
 from kdmri_monai.networks.tap_spec import TapSpec, as_tap
 
 FORMAT = "kdmri-evidence-1"
@@ -64,7 +66,9 @@ def gather_evidence(
         accuracy minus the intact one's, paired; ``chance`` of the balanced accuracy; ``grad_cam`` with counts
         ``slices`` and ``without_heat`` (all its numbers are over the former) and means of ``energy``, its chance
         ``area``, ``energy_over_area`` (the ratio of the two means), ``mean_ratio`` (the mean of the ratios of the
-        slices), ``pointing_game`` and ``pointing_chance``. A number is ``{"value", "low", "high"}``.
+        slices), ``pointing_game`` and ``pointing_chance``. For a student with a geometry head ``predicted_mask`` too,
+        with ``dice`` and ``peak_inside`` (share of slices whose highest place lies in the tumour) beside the latter's
+        chance ``area``. A number is ``{"value", "low", "high"}``.
 
     Raises:
         ValueError: A batch lacks a key, no slice has a mask, another number of classes, or as ``erase``, ``grad_cam``.
@@ -96,6 +100,7 @@ def gather_evidence(
         },
         "grad_cam": _localisation(intact, slices.located(), resampling)
         | {"layer": tap.label, "tolerance": tolerance},
+        **slices.predicted_mask(intact, resampling),
     }  # fmt: skip
 
 
@@ -116,6 +121,7 @@ class _Slices:
         self._label: list[Tensor] = []
         self._probabilities: dict[str, list[Tensor]] = {}
         self._located: list[Tensor] = []
+        self._mapped: list[Tensor] = []
 
     def add(
         self,
@@ -144,6 +150,9 @@ class _Slices:
             for name, images in shown.items():
                 probabilities = network(images).double().softmax(dim=1).cpu()
                 self._probabilities.setdefault(name, []).append(probabilities)
+            if isinstance(network, GeometryClassifier) and network.head is not None:
+                quality = map_quality(network.predict_geometry(image).mask, mask)
+                self._mapped.append(torch.stack([*quality, chance[0]], dim=1).cpu().double())
 
     def tables(self, classes: tuple[str, ...]) -> dict[str, Predictions]:
         if not self._label:
@@ -160,6 +169,14 @@ class _Slices:
         """Energy, area, hit and chance of a hit of every slice, shape ``(N, 4)``."""
         located: Column = torch.cat(self._located).numpy()
         return located
+
+    def predicted_mask(self, table: Predictions, resampling: Resampling) -> dict[str, Any]:
+        """Quality of the predicted masks, where there are any."""
+        if not self._mapped:
+            return {}
+        columns = dict(zip(("dice", "peak_inside", "area"), torch.cat(self._mapped).numpy().T, strict=True))
+        intervals = bootstrap(table, family_means(table.family, columns), resampling)
+        return {"predicted_mask": {name: _bounds(interval) for name, interval in intervals.items()}}
 
 
 def _plain(value: Any) -> Tensor:

@@ -196,3 +196,22 @@ def test_it_is_written_whole_with_null_for_what_is_not_defined(tmp_path):
         write_evidence(path, {"value": float("inf")})
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["evidence.json"]
+
+
+def test_a_geometry_heads_mask_is_judged():
+    from kdmri_monai.networks import GeometryClassifier
+
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    student = GeometryClassifier(backbone, ["1"], 3, (1, SIZE, SIZE))
+    slices = slices_with_a_tumour()
+    found = gather_evidence(student, in_batches(slices), "cpu", "backbone.1", resampling=FEW)["predicted_mask"]
+    with torch.no_grad():
+        shown = student.eval().predict_geometry(slices["image"]).mask
+    shown = nn.functional.interpolate(shown, size=(SIZE, SIZE), mode="bilinear") >= 0.5
+    overlap = [2 * (s & m).sum() / (s.sum() + m.sum()) for s, m in zip(shown, slices["mask"].bool(), strict=True)]
+    assert found["dice"]["value"] == pytest.approx(float(np.mean(overlap)), rel=1e-5)
+    assert found["area"]["value"] == pytest.approx(PATCH**2 / SIZE**2)
+    assert "predicted_mask" not in gather(Brightest(), slices)
