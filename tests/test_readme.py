@@ -26,7 +26,7 @@ def commands(pattern):
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     home = tmp_path_factory.mktemp("readme")
-    names = ("FIGSHARE", "D", "T", "S", "B", "figures")
+    names = ("FIGSHARE", "D", "T", "S", "B", "GT", "G", "figures")
     return {name: str(home / name) for name in names}
 
 
@@ -57,9 +57,10 @@ def test_the_commands_of_the_readme_give_table_and_curves(places, monkeypatch):
     assert "pituitary" in kdmri("prepare", places["FIGSHARE"], places["D"], "--size", "96", "--quiet")
     with_places = [placed(command, places) for command in commands("python -m monai.bundle")]
     told = [words for words in with_places if "--output_dir" in words]
-    assert len(told) == 6
+    assert len(told) == 9
     for words in told:
         bundle(words)
+    assert (Path(places["G"]) / "test_evidence.json").is_file()
     [compare], [curves] = commands("kdmri compare"), commands("kdmri curves")
     table = kdmri(*placed(compare, places)[1:])
     assert "balanced accuracy" in table

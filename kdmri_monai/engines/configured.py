@@ -129,6 +129,20 @@ def _named(source: str) -> Iterator[None]:
         raise ValueError(f"{source}: {' '.join(words.split())}") from error
 
 
+def device_named(name: str | None) -> torch.device:
+    """The device of that name; CUDA where there is one, else the CPU, where no name is given.
+
+    Raises:
+        ValueError: No device of that name, or none here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
 def image_steps(config: ConfigParser | None, image_size: int) -> Compose:
     """What happens to stored pixels before a network sees them, for entries of which only ``image`` is known.
 

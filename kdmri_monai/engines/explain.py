@@ -3,9 +3,12 @@
 import sys
 from types import TracebackType
 
+WRAPPED = ("Failed to instantiate", "Failed to evaluate")
+"""How the messages of ``monai.bundle`` begin that only say where something went wrong."""
+
 
 def explain_failures() -> None:
-    """Have Python end the report of an uncaught error with its first cause.
+    """Have Python end the report of an uncaught error with the error that caused it.
 
     MONAI's parser wraps what goes wrong inside a configuration in errors of its own, so that "there is no file
     teacher.pt" would stand in the middle of a long report. The report itself stays as it is.
@@ -29,7 +32,10 @@ class _Explained:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """The error at the start of a chain of ``raise ... from`` and of errors raised while handling others."""
-    while (earlier := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
-        error = earlier
+    """The error behind those in which MONAI's parser wraps whatever a component or an expression raises.
+
+    An error of ours that was raised from another one counts itself: it says more than the one it came from.
+    """
+    while isinstance(error, RuntimeError) and str(error).startswith(WRAPPED) and error.__cause__ is not None:
+        error = error.__cause__
     return error

@@ -71,6 +71,13 @@ class PicturePrediction:
             return None
         return 100 * float((tumour_probability(self.geometry, self.picture.pixels.shape) >= BORDER).mean())
 
+    @property
+    def words(self) -> str:
+        """Class, its probability and the share of the predicted tumour, for people."""
+        said = f"{CLASSES[self.label]}, probability {self.probabilities[self.label]:.3f}"
+        percent = self.tumour_percent
+        return said if percent is None else f"{said}; predicted tumour {percent:.1f} % of the image"
+
 
 def tumour_probability(geometry: PredictedGeometry, size: Sequence[int]) -> NDArray[np.float32]:
     """Predicted tumour at the size of an image, bilinear between the centres of the map's cells.

@@ -1,5 +1,6 @@
 """Slices with the tumour as a student sees it, and the true border where there is one."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kdmri_monai.evaluation.prediction_pictures import BORDER, tumour_probability
+from kdmri_monai.evaluation.prediction_pictures import BORDER, PicturePrediction, tumour_probability
 from kdmri_monai.networks.geometry_head import PredictedGeometry
 from kdmri_monai.report.axes import INK, LABEL, SMALL, save
 
@@ -20,6 +21,8 @@ PREDICTED, TRUE = "#E69F00", "#56B4E9"
 
 OPACITY = 0.55
 """Opacity of the colour where the tumour is certain; it fades to nothing with the probability."""
+
+TISSUE = "#808080"
 
 COLOURS = LinearSegmentedColormap.from_list("tumour", [(*to_rgb(PREDICTED), 0.0), (*to_rgb(PREDICTED), OPACITY)], N=256)
 
@@ -50,12 +53,37 @@ def draw_geometry(
     return _save(geometry_figure(image, geometry, title, mask), path)
 
 
+def draw_predictions(predictions: Sequence[PicturePrediction], folder: Path) -> list[Path]:
+    """Writes one PNG a picture, as ``draw_geometry`` does, named by its place and its name: ``0003_scan.png.png``.
+
+    Args:
+        predictions: Those of a network with a geometry head.
+        folder: Made where it is missing.
+
+    Returns:
+        The files, in the order of the predictions.
+
+    Raises:
+        ValueError: A prediction without a map.
+        OSError: A file cannot be written.
+    """
+    drawn = []
+    for number, one in enumerate(predictions, start=1):
+        if one.geometry is None:
+            raise ValueError(f"the network predicts no tumour map of {one.picture.name}: it has no geometry head")
+        name = Path(one.picture.name).name
+        plain_name = re.sub(r"[^\w.-]+", "_", name)
+        path = folder / f"{number:04d}_{plain_name}.png"
+        drawn.append(draw_geometry(one.picture.pixels, one.geometry, f"{name}\n{one.words}", path))
+    return drawn
+
+
 def geometry_figure(
     image: NDArray[np.generic], geometry: PredictedGeometry, title: str, mask: NDArray[np.bool_] | None = None
 ) -> Figure:
     """What ``draw_geometry`` draws."""
     _check(image, geometry, mask)
-    figure = Figure(figsize=(6.6, 3.9), layout="constrained", dpi=200)
+    figure = Figure(figsize=(6.6, 3.75), layout="constrained", dpi=200)
     figure.suptitle(title, fontsize=10, color=INK)
     plain, seen = figure.subplots(1, 2)
     _slice(plain, image)
@@ -98,7 +126,7 @@ def geometry_sheet(
         raise ValueError(f"{counts} in {columns} columns: at least one column and one of each for every image")
     wide = min(columns, len(images))
     rows = -(-len(images) // wide)
-    figure = Figure(figsize=(max(2.1 * wide, 4.4), 2.3 * rows + 0.8), layout="constrained", dpi=200)
+    figure = Figure(figsize=(max(1.9 * wide + 0.9, 4.4), 2.1 * rows + 0.4), layout="constrained", dpi=200)
     grid = figure.subplots(rows, wide, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -140,10 +168,10 @@ def _true_border(axes: Axes, mask: NDArray[np.bool_]) -> None:
 
 
 def _legend(figure: Figure, beside: Axes | list[Axes], borders: bool) -> None:
-    """The scale of the colour on black, as over the image, and the lines."""
+    """The scale of the colour as it looks over grey tissue, and the lines."""
     scale = ScalarMappable(Normalize(0.0, 1.0), COLOURS)
     bar = figure.colorbar(scale, ax=beside, shrink=0.75, aspect=24, pad=0.02)
-    bar.ax.set_facecolor("black")
+    bar.ax.set_facecolor(TISSUE)
     bar.set_ticks([0.0, BORDER, 1.0])
     bar.ax.tick_params(labelsize=SMALL, colors=INK, length=2)
     bar.set_label("Predicted probability of tumour", fontsize=LABEL, color=INK)

@@ -192,3 +192,17 @@ def test_the_first_cause_is_told_last(monkeypatch, capsys):
     told = capsys.readouterr().err
     assert told.endswith("\nThe reason: FileNotFoundError: there is no teacher\n")
     assert told.count("The reason") == 1
+
+
+def test_an_error_that_was_raised_from_another_one_is_told_itself():
+    try:
+        try:
+            raise KeyError("optimizer")
+        except KeyError as error:
+            raise ValueError("checkpoint.pt was written by another configuration") from error
+    except ValueError as error:
+        told = error
+    wrapped = RuntimeError("Failed to evaluate ConfigExpression")
+    wrapped.__cause__ = told
+    assert first_cause(wrapped) is told
+    assert first_cause(told) is told

@@ -1,39 +1,15 @@
-"""``kdmri``: phantom data, preparation of data sets, comparison of runs. Training is ``python -m monai.bundle run``."""
+"""Commands that make data sets: phantom, fetch, prepare, crossfit."""
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-app = typer.Typer(
-    name="kdmri",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Knowledge distillation across architectures for brain-tumour MRI. "
-    "Training and evaluation run through the bundle: python -m monai.bundle run training ...",
-)
-console = Console()
+from kdmri_monai.cli.application import app, console, told_to_the_user
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-
-
-@contextmanager
-def _told_to_the_user() -> Iterator[None]:
-    """Errors that the input or the disk is to blame for end in one line, exit status 1; others in a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        typer.secho("interrupted; the same command goes on where it stopped", fg=typer.colors.YELLOW, err=True)
-        raise typer.Exit(130) from error
 
 
 @app.command()
@@ -48,7 +24,7 @@ def phantom(
     """Write synthetic head slices with tumours, as the Figshare set is published."""
     from kdmri_monai.data.phantom.patients import write_phantoms
 
-    with _told_to_the_user():
+    with told_to_the_user():
         written = write_phantoms(out, patients=patients, seed=seed, shortcut=shortcut, size=size, progress=not quiet)
     console.print(f"{written.slices} phantom slices of {written.patients} patients in {out}")
     console.print(f"next: kdmri prepare {out} DATASET")
@@ -62,7 +38,7 @@ def fetch(
     """Download the Figshare brain tumour set (Cheng, CC BY 4.0, about 880 MB), with resume and checksums."""
     from kdmri_monai.data.fetch import fetch_figshare
 
-    with _told_to_the_user():
+    with told_to_the_user():
         files = fetch_figshare(out, progress=not quiet)
     for file in files:
         console.print(str(file))
@@ -98,7 +74,7 @@ def prepare(
     from kdmri_monai.data.splits import SplitOptions
     from kdmri_monai.data.summary import render_summary
 
-    with _told_to_the_user():
+    with told_to_the_user():
         options = PrepareOptions(
             store_size=size, workers=workers, strict=strict, overwrite=overwrite, patient_pattern=patient_pattern
         )
@@ -109,32 +85,35 @@ def prepare(
 
 
 @app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders that were evaluated.")],
-    split: Annotated[str, typer.Option(help="Split that was evaluated.")] = "test",
-    reference: Annotated[str | None, typer.Option(help="Run that differences refer to; baseline by default.")] = None,
+def crossfit(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder of kdmri prepare.")],
+    parts: Annotated[int, typer.Option(help="Teachers; each leaves out one part of the training families.")] = 3,
+    seed: Annotated[int, typer.Option(help="Same seed, same parts.")] = 0,
 ) -> None:
-    """Put evaluated runs side by side: metrics with intervals, and paired differences to one of them."""
-    from kdmri_monai.evaluation.comparison import compare_runs
-    from kdmri_monai.report.tables import comparison_table
+    """Write a datalist for every member of a cross-fitted teacher, and say how to train and use them."""
+    from kdmri_monai.data.crossfit import crossfit_datalists
+    from kdmri_monai.data.datalist import read_datalist
 
-    with _told_to_the_user():
-        comparison = compare_runs(runs, split=split, reference=reference)
-    console.print(comparison_table(comparison))
+    with told_to_the_user():
+        lists = crossfit_datalists(dataset / "datalist.json", parts, seed)
+        for path in lists:
+            content = read_datalist(path)
+            counts = f"{content['numTraining']} slices to learn from, {content['numTest']} left out"
+            typer.echo(f"{path}: {counts}, {content['numValidation']} for validation")
+    runs = [Path("bundles/kd/runs") / f"teacher_without_{part}" for part in range(parts)]
+    typer.echo(
+        "\ntrain one teacher on each (put geometry_teacher.json behind train.json for teachers that see the mask):"
+    )
+    for path, run in zip(lists, runs, strict=True):
+        typer.echo(f"{_training('teacher')} --datalist {shlex.quote(str(path))} --output_dir {run}")
+    checkpoints = json.dumps([str(run / "model.pt") for run in runs])
+    typer.echo("\nand the student from all of them, each patient taught by the one that has not learned from it:")
+    typer.echo(
+        f"{_training('crossfit')} --dataset_dir {shlex.quote(str(dataset))} --output_dir S "
+        f"--teacher_ckpts {shlex.quote(checkpoints)}"
+    )
 
 
-@app.command()
-def curves(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("figures"),
-    pdf: Annotated[bool, typer.Option(help="PDF too.")] = False,
-) -> None:
-    """Draw loss and accuracy over the epochs, runs side by side."""
-    from kdmri_monai.evaluation.comparison import run_names
-    from kdmri_monai.report.curves import draw_curves
-
-    with _told_to_the_user():
-        named = dict(zip(run_names(runs), runs, strict=True))
-        figures = draw_curves(named, out, formats=("png", "pdf") if pdf else ("png",))
-    for figure in figures:
-        console.print(str(figure))
+def _training(overlay: str) -> str:
+    files = f"['bundles/kd/configs/train.json','bundles/kd/configs/{overlay}.json']"
+    return f'python -m monai.bundle run training --config_file "{files}"'
