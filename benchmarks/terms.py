@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
-"""Cost of every distillation term, as a ratio to the training step without it, in one run.
+"""What every distillation term adds to a training step: all terms in one process, turn by turn.
 
     python benchmarks/terms.py [--image_size 96] [--batch_size 32] [--rounds 5] [--embed_dim 36] [--device cpu]
 
-Student with a geometry head, and teacher that sees geometry, are those of the bundle, with random weights, images and
-masks. A step is the teacher's forward pass, the student's forward and backward pass and the optimiser. Every round
-takes each term once, turn by turn with the step without any term; the ratio is that of the medians over the rounds
-after the first. ``without teacher`` is the plain supervised step.
+Student, teacher and taps are those of the bundle (``train.json`` with ``geometry_teacher.json``), on random images and
+masks. A step is teacher, student, cross-entropy, the term, backward and optimiser. ``ratio`` is the time of a step with
+the term to that of the step without it, in which the teacher runs too but nobody listens: so it holds what the term
+itself costs, its taps, its layers and their backward. ``geometry`` is measured on a student with a geometry head, and
+against that student. ``without teacher`` is the ratio of the plain supervised step to the step without a term. A round
+is ``--steps`` steps of each; the ratios are those of the medians over the rounds after the first.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,125 +25,145 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 from monai.bundle import ConfigParser  # noqa: E402
+from monai.utils import set_determinism  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from kdmri_monai.engines import Distiller, TeacherReader  # noqa: E402
+from kdmri_monai.engines import Distiller, FitTerms, TeacherReader  # noqa: E402
 from kdmri_monai.losses import DistillationInputs, Terms  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / "bundles" / "kd" / "configs"
-VECTORS = {"student": ["backbone.fc:input"], "teacher": [{"module": "fusion", "item": 2}]}
-TAPS: dict[str, Any] = {
-    "geometry": {"student": ["head.maps"]},
-    "ofa": {"student": ["backbone.layer[23]"]},
-    **dict.fromkeys(("rsd", "vkd", "rkd", "lelp", "procrustes", "infonce"), VECTORS),
-}
+SIDES = ("student", "teacher")
+LAST_ONLY = ("lelp",)
+WITH_HEAD = {"geometry": {"student": ["head.maps"]}}
+Batch = dict[str, Any]
+
+
+def configured(arguments: argparse.Namespace, *overlays: str) -> ConfigParser:
+    """The shipped configuration with the geometry teacher."""
+    files = [str(CONFIGS / name) for name in ("train.json", "geometry_teacher.json", *overlays)]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    parser["image_size"], parser["device"] = arguments.image_size, arguments.device
+    parser["teacher_def#backbone#embed_dim"] = arguments.embed_dim
+    parser.parse()
+    return parser
+
+
+def random_batch(arguments: argparse.Namespace, seed: int) -> Batch:
+    """Noise of 0 to 1 and square tumours; no term costs more or less for what the pixels show."""
+    noise = torch.Generator().manual_seed(seed)
+    size, samples = arguments.image_size, arguments.batch_size
+    image = torch.rand(samples, 1, size, size, generator=noise)
+    mask = torch.zeros_like(image)
+    mask[:, :, size // 3 : size // 2, size // 3 : size // 2] = 1.0
+    batch = {"image": image, "mask": mask, "label": torch.arange(samples) % 3, "has_mask": torch.ones(samples).bool()}
+    return {key: value.to(arguments.device) for key, value in batch.items()}
 
 
 class Step:
-    """One training step with one term, or with none."""
+    """One training step of a student of its own; ``term`` is what its distiller is made of."""
 
-    def __init__(self, given: argparse.Namespace, name: str | None, with_teacher: bool = True) -> None:
-        torch.manual_seed(0)
-        parser = ConfigParser(
-            ConfigParser.load_config_files(
-                [str(CONFIGS / f"{part}.json") for part in ("train", "geometry_teacher", "geometry_head")]
-            )
-        )
-        parser["image_size"], parser["teacher_def#backbone#embed_dim"] = given.image_size, given.embed_dim
-        self.student: nn.Module = parser.get_parsed_content("network_def").to(given.device)
-        teacher: nn.Module = parser.get_parsed_content("teacher_def").to(given.device)
-        shape = (1, given.image_size, given.image_size)
-        self.reader: Any = TeacherReader(teacher) if with_teacher else None
+    def __init__(self, config: ConfigParser, teacher: nn.Module | None, term: Batch | None = None) -> None:
+        set_determinism(0)
+        shape = [1, config["image_size"], config["image_size"]]
+        self.student = copy.deepcopy(config.get_parsed_content("network_def")).to(config["device"]).train()
         self.distiller: Distiller | None = None
-        if name is not None:
-            taps = parser.get_parsed_content("student_taps"), parser.get_parsed_content("teacher_taps")
-            term = {"name": name, "taps": TAPS.get(name, {})}
-            self.distiller = Distiller(self.student, teacher, [term], *taps, image_shape=shape).to(given.device)
-            self.reader = self.distiller.read_teacher
-        learned = [*self.student.parameters(), *(self.distiller.parameters() if self.distiller else ())]
-        self.optimizer = torch.optim.AdamW(learned)
-        self.batch = random_batch(given)
-        if name is not None and Terms[name].needs_fit:
-            self._fit(name)
+        self.read_teacher = None if teacher is None else TeacherReader(teacher, (), image_shape=shape)
+        learned = [*self.student.parameters()]
+        if term is not None:
+            taps = [config.get_parsed_content(f"{side}_taps") for side in SIDES]
+            self.distiller = Distiller(self.student, teacher, [term], *taps, image_shape=shape)
+            self.read_teacher = self.distiller.read_teacher
+            learned += self.distiller.parameters()
+        self.optimizer = torch.optim.AdamW(learned, lr=1e-4)
 
-    def _fit(self, name: str) -> None:
-        many = [self.reader(self.batch["image"], self.batch) for _ in range(4)]
-        features = torch.cat(
-            [found[0].mean((2, 3)) + 0.1 * torch.randn_like(found[0].mean((2, 3))) for _, found in many]
-        )
-        labels = self.batch["label"].repeat(4)
-        self.distiller.terms[name].term.fit(features, torch.cat([logits for logits, _ in many]), labels)
-
-    def __call__(self) -> None:
-        image, label = self.batch["image"], self.batch["label"]
-        logits, theirs = self.reader(image, self.batch) if self.reader is not None else (torch.empty(0), [])
+    def __call__(self, batch: Batch) -> None:
         self.optimizer.zero_grad()
+        taught: tuple[Tensor, list[Tensor]] = torch.empty(0), []
+        if self.read_teacher is not None:
+            taught = self.read_teacher(batch["image"], batch)
         if self.distiller is None:
-            loss = nn.functional.cross_entropy(self.student(image), label)
+            loss = nn.functional.cross_entropy(self.student(batch["image"]), batch["label"])
         else:
-            with self.distiller.student_taps.collect() as mine:
-                own = self.student(image)
-            inputs = DistillationInputs(own, logits, label, mine, theirs, self.batch)
-            loss = nn.functional.cross_entropy(own, label) + self.distiller(inputs, epoch=1.0).total
+            with self.distiller.student_taps.collect() as features:
+                logits = self.student(batch["image"])
+            given = DistillationInputs(logits, taught[0], batch["label"], features, taught[1], batch)
+            loss = nn.functional.cross_entropy(logits, batch["label"]) + self.distiller(given, epoch=0.0).total
         loss.backward()
         self.optimizer.step()
 
 
-def random_batch(given: argparse.Namespace) -> dict[str, Tensor]:
-    """Noise with discs for tumours."""
-    size, count = given.image_size, given.batch_size
-    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    places = size * (0.3 + 0.4 * torch.rand(count, 2))
-    radii = size * (0.06 + 0.1 * torch.rand(count))
-    mask = torch.stack([(y - a) ** 2 + (x - b) ** 2 <= r**2 for (a, b), r in zip(places, radii, strict=True)])[:, None]
-    batch = {
-        "image": torch.rand(count, 1, size, size),
-        "label": torch.arange(count) % 3,
-        "mask": mask.float(),
-        "has_mask": torch.ones(count, dtype=torch.bool),
+def term_of(name: str, config: ConfigParser) -> Batch:
+    """A term with its taps: those of the bundle, or the last pair of them for a term that takes one."""
+    if name in WITH_HEAD:
+        return {"name": name, "taps": WITH_HEAD[name]}
+    if name in LAST_ONLY:
+        return {"name": name, "taps": {side: config.get_parsed_content(f"{side}_taps")[-1:] for side in SIDES}}
+    return {"name": name}
+
+
+def steps_of_all(arguments: argparse.Namespace, names: list[str], batches: list[Batch]) -> dict[str, Step]:
+    """Every step that is timed, by name; the teacher is shared and has random weights."""
+    plain, headed = configured(arguments), configured(arguments, "geometry_head.json")
+    set_determinism(0)
+    teacher = plain.get_parsed_content("teacher_def").to(arguments.device).requires_grad_(False).eval()
+    steps = {
+        "without teacher": Step(plain, None),
+        "without term": Step(plain, teacher),
+        "geometry head, without term": Step(headed, teacher),
     }
-    return {key: value.to(given.device) for key, value in batch.items()}
+    for name in names:
+        config = headed if name in WITH_HEAD else plain
+        steps[name] = Step(config, teacher, term_of(name, config))
+        distiller = steps[name].distiller
+        assert distiller is not None
+        FitTerms(batches, distiller, torch.device(arguments.device))(None)
+    return steps
 
 
-def seconds(step: Step, device: str) -> float:
-    """Time of one step."""
-    if device != "cpu":
-        torch.cuda.synchronize()
+def seconds(action: Callable[[], Any], device: str) -> float:
     began = time.perf_counter()
-    step()
-    if device != "cpu":
+    action()
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
-def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Ratios by name of the term."""
-    names = [name.lower() for name in Terms.names]
-    plain = Step(given, None)
-    steps = {name: Step(given, name) for name in names} | {"without teacher": Step(given, None, with_teacher=False)}
+def timed(steps: dict[str, Step], batches: list[Batch], arguments: argparse.Namespace) -> dict[str, float]:
+    """Median time of every step, seconds; the order of a round is turned around in the next."""
     times: dict[str, list[float]] = {name: [] for name in steps}
-    reference: list[float] = []
-    for number in range(given.rounds + 1):
-        for name, step in steps.items():
-            pair = seconds(plain, given.device), seconds(step, given.device)
-            if number:
-                reference.append(pair[0])
-                times[name].append(pair[1])
-    base = statistics.median(reference)
-    settings = {name: getattr(given, name) for name in ("image_size", "batch_size", "rounds", "embed_dim", "device")}
-    return {
-        "settings": settings | {"threads": torch.get_num_threads(), "torch": torch.__version__},
-        "step_with_teacher_seconds": base,
-        "ratio": {name: round(statistics.median(found) / base, 3) for name, found in times.items()},
-    }
+    for turn in range(arguments.rounds + 1):
+        for name in sorted(steps, reverse=bool(turn % 2)):
+            action = steps[name]
+            spent = seconds(lambda: [action(batch) for batch in batches[: arguments.steps]], arguments.device)  # noqa: B023
+            times[name].append(spent / arguments.steps)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("image_size", 96), ("batch_size", 32), ("rounds", 5), ("embed_dim", 36)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--device", default="cpu")
-    print(json.dumps(measure(parser.parse_args()), indent=1))
+    parser.add_argument("--image_size", type=int, default=96)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--embed_dim", type=int, default=36, help="width of the teacher, a multiple of 12")
+    parser.add_argument("--steps", type=int, default=2, help="of each in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--terms", nargs="+", help="names of terms; all by default")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    names = arguments.terms or [name.lower() for name in Terms.names]
+    fitting = max(arguments.steps, -(-36 // arguments.batch_size))  # lelp wants more samples than directions
+    batches = [random_batch(arguments, seed) for seed in range(fitting)]
+    medians = timed(steps_of_all(arguments, names, batches), batches, arguments)
+    base = {name: "geometry head, without term" if name in WITH_HEAD else "without term" for name in names}
+    ratios = {name: medians[name] / medians[base[name]] for name in names}
+    result = {
+        "ratio": {name: round(ratio, 3) for name, ratio in sorted(ratios.items(), key=lambda item: item[1])},
+        "without teacher": round(medians["without teacher"] / medians["without term"], 3),
+        "milliseconds per step": {name: round(1e3 * value, 1) for name, value in medians.items()},
+        **{name: getattr(arguments, name) for name in ("image_size", "batch_size", "embed_dim", "steps", "rounds")},
+        "device": arguments.device,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

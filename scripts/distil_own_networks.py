@@ -154,13 +154,14 @@ def main() -> None:
     else:
         learning, outside = (prepared(given.dataset_dir, split) for split in ("training", "test"))
     flips = Compose([RandFlipd("image", 0.5, 0), RandFlipd("image", 0.5, 1), RandRotate90d("image", 0.5)])
+    learning = Dataset(learning, flips)
     loss = nn.CrossEntropyLoss()
 
     def fresh(kind: type[nn.Module]) -> tuple[nn.Module, DataLoader]:
         """A network and batches in an order, the same of one seed."""
         set_determinism(given.seed)
         order = torch.Generator().manual_seed(given.seed)
-        return kind().to(given.device), DataLoader(Dataset(learning, flips), 24, shuffle=True, generator=order)
+        return kind().to(given.device), DataLoader(learning, batch_size=24, shuffle=True, generator=order)
 
     teacher = train(*fresh(Teacher), loss, given.epochs, given.device)
     alone = train(*fresh(Student), loss, given.epochs, given.device)

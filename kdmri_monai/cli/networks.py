@@ -121,7 +121,7 @@ def _check_together(teacher: str | None, pairing: str | None, data: Path | None,
 
 def _tap_specs(side: "ConfiguredNetwork", given: str | None, role: str) -> list[Any]:
     if given is None:
-        if side.config is None or f"{role}_taps" not in side.config:
+        if f"{role}_taps" not in side.config:
             raise ValueError(f"say where the {role} is read: --{role}-taps a,b (kdmri taps NET lists the names)")
         return list(side.config.get_parsed_content(f"{role}_taps"))
     if given.startswith("["):

@@ -1,5 +1,6 @@
 """Networks and batches from what a person names: a run, an id of a bundle's configuration, a class."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,13 +46,13 @@ class ConfiguredNetwork:
         network: Built, and filled where there are weights.
         image_shape: Channels and spatial size of one image.
         weights: The file that it was filled from; ``None`` where its weights are random.
-        config: The configuration that it was built from; ``None`` for a class.
+        config: The configuration that it was built from; of a class one that holds nothing else.
     """
 
     network: nn.Module
     image_shape: tuple[int, ...]
     weights: Path | None
-    config: ConfigParser | None
+    config: ConfigParser
 
 
 def configured_network(
@@ -89,8 +90,7 @@ def configured_network(
     weights = None if checkpoint is None else Path(checkpoint)
     if weights is not None:
         load_weights(network, weights)
-    of_class = config.get("_target_") is not None
-    return ConfiguredNetwork(network, tuple(image_shape or (1, size, size)), weights, None if of_class else config)
+    return ConfiguredNetwork(network, tuple(image_shape or (1, size, size)), weights, config)
 
 
 def _located(source: str, arguments: Mapping[str, Any]) -> tuple[ConfigParser, str, Path | None]:
@@ -100,7 +100,7 @@ def _located(source: str, arguments: Mapping[str, Any]) -> tuple[ConfigParser, s
     elif "#" in source:
         (config, name), weights = _bundle_config(source), None
     else:
-        return ConfigParser({"_target_": source, **arguments}), "", None
+        return ConfigParser({"network": {"_target_": source, **arguments}}), "network", None
     config.update(dict(arguments))
     return config, name, weights
 
@@ -113,7 +113,11 @@ def _bundle_config(source: str) -> tuple[ConfigParser, str]:
         if not path.is_file():
             raise FileNotFoundError(f"{source}: there is no file {path}")
     with _named(source):
-        return ConfigParser(ConfigParser.load_config_files([str(path) for path in paths])), name
+        config = ConfigParser(ConfigParser.load_config_files([str(path) for path in paths]))
+    if name not in config:
+        near = difflib.get_close_matches(name, config.get(), n=3) or ["student_def", "teacher_def", "network_def"]
+        raise ValueError(f"{source}: the configuration has no id {name!r}; ids of networks are like {', '.join(near)}")
+    return config, name
 
 
 @contextmanager
@@ -143,12 +147,12 @@ def device_named(name: str | None) -> torch.device:
     return device
 
 
-def image_steps(config: ConfigParser | None, image_size: int) -> Compose:
+def image_steps(config: ConfigParser, image_size: int) -> Compose:
     """What happens to stored pixels before a network sees them, for entries of which only ``image`` is known.
 
     Args:
-        config: Configuration with an id ``preprocessing``, of which the steps that work on ``image`` are taken, but
-            loading; ``None`` gives the steps of the shipped bundle.
+        config: Its id ``preprocessing`` gives the steps, of which those that work on ``image`` are taken, but loading;
+            without such an id they are those of the shipped bundle.
         image_size: Rows and columns, pixels, of the shipped steps; a configuration says its own.
 
     Returns:
@@ -157,7 +161,7 @@ def image_steps(config: ConfigParser | None, image_size: int) -> Compose:
     Raises:
         ValueError: The configuration's ``preprocessing`` cannot be built.
     """
-    if config is None or "preprocessing" not in config:
+    if "preprocessing" not in config:
         return Compose(
             [
                 EnsureChannelFirstd("image", channel_dim="no_channel"),

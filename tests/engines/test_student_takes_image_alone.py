@@ -13,6 +13,7 @@ from torch import nn
 
 from kdmri_monai.engines import AugmentedBatch, DistillationTrainer, Distiller, ValidationTerms
 from kdmri_monai.losses import WeightedTerm
+from kdmri_monai.losses.geometry_targets import geometry_loss
 from kdmri_monai.networks import GeometryClassifier, GeometryTeacher
 
 SHAPE = (1, 16, 16)
@@ -179,12 +180,5 @@ def test_slices_without_a_mask_are_left_out_of_the_mean():
     chosen = given.batch["has_mask"]
     assert 0 < int(chosen.sum()) < len(chosen)
     alone = given.student_features[0][chosen], given.batch["mask"][chosen]
-    parts = [_alone(geometry, maps[None], mask[None]) for maps, mask in zip(*alone, strict=True)]
-    torch.testing.assert_close(value, torch.stack(parts).mean())
-
-
-def _alone(term, maps, mask):
-    """The term on one slice."""
-    from kdmri_monai.losses.geometry_targets import geometry_loss
-
-    return geometry_loss(maps, mask, term.limit).mean().detach()
+    parts = [geometry_loss(maps[None], mask[None], geometry.limit) for maps, mask in zip(*alone, strict=True)]
+    torch.testing.assert_close(value, torch.cat(parts).mean().detach())
