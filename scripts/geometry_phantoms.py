@@ -97,14 +97,16 @@ def train(network: nn.Module, data: list[dict[str, Any]], epochs: int, seed: int
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, data: list[dict[str, Any]]) -> float:
-    """Balanced accuracy over slices; the classes are equally frequent, so it is the accuracy."""
-    hits = []
+def answers(network: nn.Module, data: list[dict[str, Any]]) -> tuple[float, float]:
+    """Accuracy over slices, which is balanced, since the classes are equally frequent; and mean largest probability."""
+    hits, sure = [], []
     for batch in DataLoader(Dataset(data), batch_size=50):
         given: dict[str, Tensor] = {key: batch[key] for key in getattr(network, "privileged_keys", ())}
         given = {key: value.float() if key == "mask" else value for key, value in given.items()}
-        hits.append(network(batch["image"], **given).argmax(1) == batch["label"])
-    return float(torch.cat(hits).float().mean())
+        probabilities = network(batch["image"], **given).softmax(dim=1)
+        hits.append(probabilities.argmax(1) == batch["label"])
+        sure.append(probabilities.amax(1))
+    return float(torch.cat(hits).float().mean()), float(torch.cat(sure).mean())
 
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, float]:
@@ -113,7 +115,7 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, float]:
     outside = phantoms(given.test_patients, 2 * seed + 1, given.amplitude)
     set_determinism(seed)
     teacher = train(make_teacher(), learning, given.teacher_epochs, seed)
-    found = {"teacher": accuracy(teacher, outside)}
+    found = {"teacher": answers(teacher, outside)[0], "teacher's confidence": answers(teacher, learning)[1]}
     for arm in given.arms:
         geometry_head, terms = ARMS[arm]
         set_determinism(seed)
@@ -124,7 +126,7 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, float]:
             taps = [f"backbone.{stage}" for stage in STAGES], [{"module": "fusion", "item": i} for i in range(4)]
             distiller = Distiller(student, needed, terms, *taps, image_shape=(1, SIZE, SIZE))
             distillation = {"teacher": needed, "distiller": distiller}
-        found[arm] = accuracy(train(student, learning, given.epochs, seed, **distillation), outside)
+        found[arm], _ = answers(train(student, learning, given.epochs, seed, **distillation), outside)
         print(f"seed {seed}: {arm} {found[arm]:.3f}", flush=True)
     return found
 

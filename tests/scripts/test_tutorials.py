@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel
@@ -37,8 +38,12 @@ def printed(capsys):
     return {line[:18].strip(): float(line[18:]) for line in capsys.readouterr().out.splitlines()}
 
 
-def blocks(kind):
-    return [(found.start(), found[1]) for found in re.finditer(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)]
+def blocks():
+    """Code of every block and what it is said to print: the block of text behind it, or nothing."""
+    found = [*re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL), ("end", "")]
+    return [
+        (code, next_[1] if next_[0] == "text" else "") for (kind, code), next_ in pairwise(found) if kind == "python"
+    ]
 
 
 def ten_lines():
@@ -93,7 +98,7 @@ def test_both_kinds_of_volumes_hold_lumps_of_one_size():
 
 def test_the_ten_lines_are_ten_and_stand_in_the_page_as_they_run():
     assert len(ten_lines().splitlines()) == 10
-    assert ten_lines() in blocks("python")[0][1]
+    assert ten_lines() in blocks()[0][0]
 
 
 def test_every_block_of_the_page_runs_and_prints_what_the_page_says(own, capsys):
@@ -101,14 +106,9 @@ def test_every_block_of_the_page_runs_and_prints_what_the_page_says(own, capsys)
     given = {"student": own.Student(), "teacher": own.Teacher(), "data": data, "SIZE": own.SIZE}
     given |= {"loss": nn.CrossEntropyLoss(), "epochs": 1, "device": "cpu"}
     before = [parameter.clone() for parameter in given["student"].parameters()]
-    text = dict(blocks("text"))
-    for start, code in blocks("python"):
+    for code, output in blocks():
         exec(compile(code, "own_networks.md", "exec"), given)
-        said = capsys.readouterr().out
-        following = [place for place in text if place > start]
-        later = [place for place, _ in blocks("python") if place > start]
-        told = following and (not later or following[0] < later[0])
-        assert said == (text[following[0]] if told else "")
+        assert capsys.readouterr().out == output
     after = given["student"].parameters()
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
