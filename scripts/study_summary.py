@@ -64,6 +64,10 @@ def _evidence(folders: list[Path]) -> dict[str, float]:
     values |= {
         f"cam_{name}": [one["grad_cam"][name]["value"] for one in found] for name in ("energy", "energy_over_area")
     }
+    if all("predicted_mask" in one for one in found):
+        values |= {
+            f"mask_{name}": [one["predicted_mask"][name]["value"] for one in found] for name in ("dice", "peak_inside")
+        }
     return {name: _mean(column) for name, column in values.items()}
 
 

@@ -96,6 +96,12 @@ class Distiller(nn.Module):
                 total = total + weighted[name]
         return TermValues(total, raw, weighted)
 
+    def wanting(self, key: str) -> list[str]:
+        """Names of the terms that read a key of the batch, and the teacher's class if it does."""
+        names = [f"`{name}`" for name, term in self.terms.items() if key in term.term.batch_keys]  # type: ignore[union-attr,operator]
+        teacher = self.read_teacher.teacher if self.read_teacher is not None else None
+        return names + ([type(teacher).__name__] if key in getattr(teacher, "privileged_keys", ()) else [])
+
     def teacher_places(self, name: str) -> tuple[int, ...]:
         """Which of the teacher's features, as its reader gives them, belong to a term."""
         return self._places[name].teacher

@@ -11,6 +11,7 @@ from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
+from kdmri_monai.engines.batches import AugmentedBatch
 from kdmri_monai.engines.distiller import Distiller
 from kdmri_monai.losses.terms import DistillationInputs
 
@@ -51,7 +52,8 @@ class DistillationTrainer(SupervisedTrainer):
         **kwargs: As for ``monai.engines.SupervisedTrainer``; ``decollate`` is False by default.
 
     Raises:
-        ValueError: Trainer and distiller have not the same teacher; taps on a compiled student.
+        ValueError: Trainer and distiller have not the same teacher; taps on a compiled student; terms or a teacher that
+            want masks where ``prepare_batch`` is an ``AugmentedBatch`` that has none.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class DistillationTrainer(SupervisedTrainer):
             raise ValueError(
                 "features cannot be tapped inside a compiled student: compile=False, or terms without taps"
             )
+        if distiller is not None:
+            _refuse_missing_masks(distiller, kwargs.get("prepare_batch"))
         # handlers are attached inside super().__init__ and may want these
         self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self.distiller = distiller
@@ -190,6 +194,14 @@ class DistillationTrainer(SupervisedTrainer):
         steps, length = self.accumulation_steps, self.state.epoch_length
         place = self.state.iteration - 1 if length is None else (self.state.iteration - 1) % length
         return place % steps == 0, (place + 1) % steps == 0 or place + 1 == length
+
+
+def _refuse_missing_masks(distiller: Distiller, prepare_batch: Any) -> None:
+    wanting = distiller.wanting("mask")
+    if wanting and isinstance(prepare_batch, AugmentedBatch) and "mask" not in prepare_batch.mask_keys:
+        raise ValueError(
+            f"{', '.join(wanting)} want masks; the batches hold none that follow the image: set mask_keys to ['mask']"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -77,6 +77,7 @@ class GeometryTargets(DistillationTerm):
 
     wants: ClassVar[Literal["maps"]] = "maps"
     needs_teacher: ClassVar[bool] = False
+    batch_keys: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __init__(self, limit: float = 32.0) -> None:
         super().__init__()

@@ -136,6 +136,7 @@ class TumourRings(DistillationTerm):
         relation_weight: Weight of the similarities between rings.
     """
 
+    batch_keys: ClassVar[tuple[str, ...]] = ("mask",)
     wants: ClassVar[Literal["maps"]] = "maps"
     compares_channels: ClassVar[bool] = True
 

@@ -42,6 +42,7 @@ class DistillationTerm(nn.Module, ABC):
         taps_teacher: False for a term that reads the teacher's logits, but none of its features.
         needs_fit: Whether ``fit(embeddings, logits, labels)`` must be called with the teacher's answers to the training
             samples before the first batch, by ``FitTerms``.
+        batch_keys: What it reads in the batch beside features, such as ``mask``.
         smallest_batch: Samples below which the term means nothing; such a batch passes without it.
         compares_channels: Whether a channel of the teacher must mean the same for all samples. It does not with
             teachers that take turns (cross-fitting), so they are refused for such a term.
@@ -51,6 +52,7 @@ class DistillationTerm(nn.Module, ABC):
     needs_teacher: ClassVar[bool] = True
     taps_teacher: ClassVar[bool] = True
     needs_fit: ClassVar[bool] = False
+    batch_keys: ClassVar[tuple[str, ...]] = ()
     smallest_batch: ClassVar[int] = 1
     compares_channels: ClassVar[bool] = False
 

@@ -71,5 +71,5 @@ def test_terms_on_the_tumour_are_refused_where_no_masks_are_loaded(bundle, tmp_p
     workflow = bundle.open("geometry_teacher", **given)
     with pytest.raises(RuntimeError) as told:
         workflow.run()
-    assert "`mask`" in str(first_cause(told.value))
+    assert "`rings`, GeometryTeacher want masks" in str(first_cause(told.value))
     assert not (tmp_path / "run" / "checkpoint.pt").exists()

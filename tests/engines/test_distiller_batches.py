@@ -89,3 +89,21 @@ def test_soft_targets_reach_the_loss_and_hard_labels_the_metrics():
     assert seen[0].shape == (6, 3)
     assert ((seen[0] > 0).sum(1) == 2).any()
     assert trainer.state.output["label"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_masks_that_a_term_wants_must_be_prepared():
+    student = nn.Sequential(nn.Conv2d(1, 7, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 3))
+    term = {"name": "geometry", "taps": {"student": ["0"]}}
+    distiller = Distiller(student, None, [term], image_shape=(1, 8, 8))
+    given = {
+        "device": "cpu",
+        "max_epochs": 1,
+        "train_data_loader": [],
+        "network": student,
+        "optimizer": torch.optim.SGD(student.parameters(), 0.1),
+        "loss_function": nn.CrossEntropyLoss(),
+        "distiller": distiller,
+    }
+    with pytest.raises(ValueError, match=r"`geometry` want masks; .*set mask_keys to \['mask'\]"):
+        DistillationTrainer(**given, prepare_batch=AugmentedBatch())
+    DistillationTrainer(**given, prepare_batch=AugmentedBatch(mask_keys=["mask"]))
