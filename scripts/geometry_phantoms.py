@@ -60,7 +60,7 @@ def make_student(geometry_head: bool) -> nn.Module:
     """A ResNet-10 of 3/8 width that keeps more places, with or without a geometry head."""
     backbone = resnet10(spatial_dims=2, n_input_channels=1, num_classes=CLASSES, conv1_t_stride=1, widen_factor=0.375)
     shape = (1, SIZE, SIZE)
-    return GeometryClassifier(backbone, STAGES, CLASSES, shape, **({} if geometry_head else {"head": None}))
+    return GeometryClassifier(backbone, STAGES, CLASSES, shape, head=geometry_head)
 
 
 def make_teacher() -> nn.Module:

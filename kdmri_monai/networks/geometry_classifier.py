@@ -13,7 +13,7 @@ from kdmri_monai.networks.taps import FeatureTaps, TapSpec, tap_shapes
 class GeometryClassifier(nn.Module):
     """A network whose logits are joined by those of a ``GeometryHead`` on its own features; it takes the image alone.
 
-    ``head=None`` switches the head off: the logits are then those of the network itself.
+    ``head=False`` switches the head off: the logits are then those of the network itself.
 
     Args:
         backbone: Any CNN or transformer that gives logits ``(B, K)`` for images ``(B, C, *spatial)``, or gives only
@@ -21,7 +21,7 @@ class GeometryClassifier(nn.Module):
         taps: Where its features are read, finest map first, as for ``FeatureTaps``.
         num_classes: Classes ``K``.
         image_shape: Channels and spatial size of one image, for the dry run that finds the shapes.
-        head: Arguments of ``GeometryHead``; ``None`` for no head.
+        head: Whether there is a head, or the arguments of ``GeometryHead``.
 
     Raises:
         ValueError: A tap that the backbone does not have, logits of another number of classes, or a backbone without
@@ -34,16 +34,17 @@ class GeometryClassifier(nn.Module):
         taps: Sequence[TapSpec],
         num_classes: int,
         image_shape: Sequence[int],
-        head: Mapping[str, Any] | None = {},
+        head: Mapping[str, Any] | bool = True,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         has_logits = checked_logits(backbone, image_shape, num_classes)
         self.head: GeometryHead | None = None
-        if head is not None:
+        if head is not False:
             self.taps = FeatureTaps(backbone, taps, image_shape)
+            arguments = head if isinstance(head, Mapping) else {}
             channels = [shape[0] for shape in tap_shapes(backbone, taps, image_shape)]
-            self.head = GeometryHead(channels, num_classes, spatial_dims=len(image_shape) - 1, **head)
+            self.head = GeometryHead(channels, num_classes, spatial_dims=len(image_shape) - 1, **arguments)
         elif not has_logits:
             raise ValueError(f"{type(backbone).__name__} gives no logits by itself: without a head nothing classifies")
 

@@ -81,7 +81,7 @@ def test_logits_are_those_of_the_backbone_plus_those_of_the_head():
 
 
 def test_switched_off_it_is_the_backbone():
-    network, image = student(head=None).eval(), torch.rand(2, 1, SIZE, SIZE)
+    network, image = student(head=False).eval(), torch.rand(2, 1, SIZE, SIZE)
     assert torch.equal(network(image), network.backbone(image))
     with pytest.raises(ValueError, match="no geometry head"):
         network.predict_geometry(image)
@@ -135,6 +135,6 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="no module"):
         GeometryClassifier(resnet(), ["layer7"], 3, (1, SIZE, SIZE))
     with pytest.raises(ValueError, match="without a head nothing classifies"):
-        GeometryClassifier(torch.nn.Conv2d(1, 4, 3), [], 3, (1, SIZE, SIZE), head=None)
+        GeometryClassifier(torch.nn.Conv2d(1, 4, 3), [], 3, (1, SIZE, SIZE), head=False)
     with pytest.raises(ValueError, match=f"geometric maps have {MAP_CHANNELS} channels"):
         predicted_geometry(torch.zeros(1, 3, 4, 4))
