@@ -179,7 +179,12 @@ def image_steps(config: ConfigParser, image_size: int) -> Compose:
 
 
 def slice_batches(
-    datalist: str | PathLike[str], split: str, steps: Compose, image_size: int, slices: int, batch_size: int = 32
+    datalist: str | PathLike[str],
+    split: str,
+    steps: Compose,
+    image_size: int,
+    slices: int | None = None,
+    batch_size: int = 32,
 ) -> DataLoader:
     """Batches of slices that are spread evenly over one split, with masks, in the order of the datalist.
 
@@ -188,7 +193,7 @@ def slice_batches(
         split: "training", "validation" or "test".
         steps: From ``image_steps``.
         image_size: Rows and columns of the masks, pixels.
-        slices: How many; all, where the split has no more.
+        slices: How many; all by default, and where the split has no more.
         batch_size: Slices a batch.
 
     Returns:
@@ -198,10 +203,11 @@ def slice_batches(
     Raises:
         ValueError: Fewer than one slice is asked for; or as ``load_split``.
     """
-    if slices < 1:
+    if slices is not None and slices < 1:
         raise ValueError(f"slices is {slices}, at least 1 is needed")
     entries = load_split(Path(datalist), split)
-    places = np.linspace(0, len(entries) - 1, min(slices, len(entries))).round().astype(int)
+    wanted = len(entries) if slices is None else min(slices, len(entries))
+    places = np.linspace(0, len(entries) - 1, wanted).round().astype(int)
     load = [
         LoadImaged("image", reader=StoreReader, image_only=True),
         *steps.transforms,

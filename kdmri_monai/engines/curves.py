@@ -3,20 +3,27 @@
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ignite.engine import Engine, Events
+from numpy.typing import NDArray
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
+from kdmri_monai.engines.hyper_parameters import write_hyper_parameters
 from kdmri_monai.engines.metrics import WEIGHTED
 from kdmri_monai.engines.validation_terms import ValidationTerms
 
 logger = logging.getLogger(__name__)
 
 FILE = "metrics.jsonl"
+
+Pictures = Callable[[int], NDArray[np.uint8] | None]
+"""Epoch, from 1, to a picture of shape ``(rows, columns, 3)``, or to ``None`` where there is none after this epoch."""
 
 
 class CurveWriter:
@@ -36,6 +43,8 @@ class CurveWriter:
         evaluator: Its metrics are the validation numbers.
         validation_terms: Measured after every epoch and added to the validation numbers.
         samples: Slices of every split, for ``n``.
+        settings: Hyper-parameters of the run, for TensorBoard's comparison of runs.
+        pictures: What the student says of some slices, for TensorBoard; asked after every epoch, after validation.
     """
 
     def __init__(
@@ -45,12 +54,15 @@ class CurveWriter:
         evaluator: Engine | None = None,
         validation_terms: ValidationTerms | None = None,
         samples: dict[str, int] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.optimizer = optimizer
         self.evaluator = evaluator
         self.validation_terms = validation_terms
         self.samples = samples or {}
+        self.settings, self.pictures = settings, pictures
         self._board: SummaryWriter | None = None
         self._began = 0.0
 
@@ -75,6 +87,8 @@ class CurveWriter:
         kept = [row for row in rows if json.loads(row)["epoch"] <= done]
         path.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
         self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=done + 1)
+        if self.settings is not None and not done:
+            write_hyper_parameters(self._board, self.settings)
 
     def _write(self, trainer: Engine) -> None:
         row = self._row(trainer)
@@ -85,6 +99,9 @@ class CurveWriter:
         for part in ("training", "validation", "weighted", "gradient_norms"):
             for name, value in row.get(part, {}).items():
                 self._board.add_scalar(f"{name}/{part}", value, row["epoch"])
+        picture = None if self.pictures is None else self.pictures(row["epoch"])
+        if picture is not None:
+            self._board.add_image("predictions/validation", picture, row["epoch"], dataformats="HWC")
         self._board.flush()
         logger.info(_in_words(row, trainer.state.max_epochs))
 
