@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.evaluation.erasure import Fill, erase
+from kdmri_monai.evaluation.family_statistics import Column, family_means
 from kdmri_monai.evaluation.intervals import Interval, bootstrap, paired_bootstrap
 from kdmri_monai.evaluation.localisation import area_share, energy_in_mask, grad_cam, pointing_chance, pointing_game
 from kdmri_monai.evaluation.metrics import ratio
@@ -22,7 +22,7 @@ from kdmri_monai.evaluation.metrics_file import METHOD, write_metrics
 from kdmri_monai.evaluation.predicted_maps import map_quality
 from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.evaluation.resampling import Resampling
-from kdmri_monai.evaluation.statistic import Statistic, decision_statistic
+from kdmri_monai.evaluation.statistic import decision_statistic
 from kdmri_monai.networks.dry_run import evaluating
 from kdmri_monai.networks.geometry_classifier import GeometryClassifier
 from kdmri_monai.networks.tap_spec import TapSpec, as_tap
@@ -33,8 +33,6 @@ KEYS = ("image", "label", "mask", "has_mask", *NAMES)
 INTACT = "intact"
 TOLERANCE = 2.0
 MEASURES = ("energy", "area", "mean_ratio", "pointing_game", "pointing_chance", "energy_over_area")
-
-Column = NDArray[np.float64]
 
 
 def gather_evidence(
@@ -207,19 +205,6 @@ def _localisation(table: Predictions, located: Column, resampling: Resampling) -
 
     intervals = bootstrap(table.take(warm), statistic, resampling)
     return counts | {name: _bounds(interval) for name, interval in intervals.items()}
-
-
-def family_means(family: NDArray[np.str_], values: Mapping[str, Column]) -> Statistic:
-    """Means over slices as functions of how often every patient family counts, for ``bootstrap``.
-
-    Args:
-        family: Family of every slice, shape ``(N,)``.
-        values: By name, shape ``(N,)`` each.
-    """
-    _, row = np.unique(family, return_inverse=True)
-    sums = {name: np.bincount(row, weights=value) for name, value in values.items()}
-    slices = np.bincount(row).astype(np.float64)
-    return lambda weights: {name: ratio(weights @ total, weights @ slices) for name, total in sums.items()}
 
 
 def _bounds(interval: Interval) -> dict[str, float]:
