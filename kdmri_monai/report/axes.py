@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -60,7 +61,7 @@ def new_figure(height: float, width: float = PANEL) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=DOTS)
 
 
-def frame(axes: Axes, grid: str = "y") -> None:
+def frame(axes: Axes, grid: Literal["x", "y", "both"] = "y") -> None:
     """Leaves two spines, faint lines across the ``grid`` axis (``x``, ``y`` or ``both``) and small ticks."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
@@ -83,13 +84,12 @@ def name_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 def key_below(figure: Figure, handles: Sequence[Artist], columns: int = 1) -> None:
     """A key under everything, so that it hides nothing."""
-    shape = {"ncols": columns, "columnspacing": 1.2, "handlelength": 2.4, "borderpad": 0.0, "labelspacing": 0.35}
-    figure.legend(
-        handles=handles, loc="outside lower left", fontsize=SMALL, labelcolor=INK, frameon=False, **shape
-    )
+    look: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False}
+    shape: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 2.4, "borderpad": 0.0, "labelspacing": 0.35}
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, **look, **shape)
 
 
-def write_lines(axes: Axes, x: float, y: float, lines: Sequence[str], align: str, **text: object) -> None:
+def write_lines(axes: Axes, x: float, y: float, lines: Sequence[str], align: str, **text: Any) -> None:
     """Lines of text of their own, centred on a point in data units: a browser with another font aligns each of them.
 
     Args:
@@ -103,7 +103,7 @@ def write_lines(axes: Axes, x: float, y: float, lines: Sequence[str], align: str
     step = 1.2 * SMALL
     for number, line in enumerate(lines):
         offset = step * ((len(lines) - 1) / 2 - number)
-        place = {"xytext": (0, offset), "textcoords": "offset points", "annotation_clip": False}
+        place: dict[str, Any] = {"xytext": (0, offset), "textcoords": "offset points", "annotation_clip": False}
         axes.annotate(line, (x, y), ha=align, va="center", **{"fontsize": SMALL, "color": INK, **place, **text})
 
 
