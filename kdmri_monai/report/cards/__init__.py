@@ -1,0 +1,1 @@
+"""Documents that go with a run: a model card and a checklist for the paper."""
