@@ -16,7 +16,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from study_summary import summarise
+from study_summary import PARTS, summarise
 from three_arms import CONFIGS, call
 
 TEACHER = ["geometry_teacher.json"]
@@ -44,9 +44,9 @@ def train_and_evaluate(given: argparse.Namespace, arm: str, seed: int) -> None:
     shared += ["--seed", str(seed), "--teacher_ckpt", str(given.runs / "teacher" / "model.pt")]
     shared += SMALL_TEACHER if "geometry_teacher.json" in overlays else []
     bundle("training", overlays, *shared, "--max_epochs", str(given.max_epochs), "--resume", "true")
-    for name in ("evaluate", "evidence"):
-        if not (folder / {"evaluate": "test_metrics.json", "evidence": "test_evidence.json"}[name]).is_file():
-            bundle("evaluating", [*overlays, f"{name}.json"], *shared)
+    if not (folder / "test_metrics.json").is_file():
+        bundle("evaluating", [*overlays, "evaluate.json"], *shared)
+    bundle("evaluating", [*overlays, "evidence.json"], *shared, "--parts", str(list(PARTS)))
 
 
 def train_teacher(given: argparse.Namespace) -> None:

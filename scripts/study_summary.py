@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from kdmri_monai.evaluation.convergence import epochs_to_baselines_best
+from kdmri_monai.evaluation.evidence_file import evidence_path, read_evidence
 from kdmri_monai.evaluation.history import read_history
 from kdmri_monai.evaluation.intervals import Interval, seed_averaged
 from kdmri_monai.evaluation.predictions import by_patient
 from kdmri_monai.evaluation.predictions_file import read_predictions
+
+PARTS = ("network_controls", "localisation", "predicted_mask")
+"""Parts of the examination that the summary reads."""
 
 METRICS = ("accuracy", "balanced_accuracy", "sensitivity/meningioma", "sensitivity/glioma")
 
@@ -55,20 +59,23 @@ def _gap(folder: Path) -> float:
 
 
 def _evidence(folders: list[Path]) -> dict[str, float]:
-    found = [json.loads((folder / "test_evidence.json").read_text(encoding="utf-8")) for folder in folders]
+    found = [read_evidence(evidence_path(folder, "test")) for folder in folders]
     values = {
-        f"erased_{fill}_{measure}": [one["erased"][fill][measure]["value"] for one in found]
-        for fill in found[0]["erased"]
-        for measure in ("balanced_accuracy", "confidence")
+        row["name"]: [float(other["value"]) for one in found for other in _controls(one) if other["name"] == row["name"]]
+        for row in _controls(found[0])
     }
-    values |= {
-        f"cam_{name}": [one["grad_cam"][name]["value"] for one in found] for name in ("energy", "energy_over_area")
-    }
-    if all("predicted_mask" in one for one in found):
+    cams = [one["localisation"]["methods"][0] for one in found]
+    values |= {f"cam_{name}": [cam[name]["value"] for cam in cams] for name in ("energy", "energy_over_area")}
+    if not any("skipped" in one["predicted_mask"] for one in found):
         values |= {
             f"mask_{name}": [one["predicted_mask"][name]["value"] for one in found] for name in ("dice", "peak_inside")
         }
     return {name: _mean(column) for name, column in values.items()}
+
+
+def _controls(sections: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = sections["network_controls"]["rows"]
+    return [row for row in rows if row["group"] == "network"]
 
 
 def _mean(values: list[float]) -> float:
@@ -88,7 +95,7 @@ def _table(result: dict[str, Any]) -> str:
         if "evidence" in row:
             evidence = row["evidence"]
             epochs = [str(epoch) if epoch is not None else "never" for epoch in row["epochs_to_baselines_best"]]
-            cells += ["/".join(epochs), f"{100 * evidence['erased_inpaint_balanced_accuracy']:.1f}"]
+            cells += ["/".join(epochs), f"{100 * evidence['erased_inpaint']:.1f}"]
             cells.append(f"{evidence['cam_energy_over_area']:.2f}")
         lines.append(" | ".join(cells))
     return "\n".join(lines)

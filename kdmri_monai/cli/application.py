@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,11 +18,16 @@ app = typer.Typer(
 )
 console = Console()
 
+CODEC = "monai.data.nvimgcodec_pydicom_plugin"
+"""Where MONAI says at every reader that a decoder for DICOM, which nothing here uses, is missing."""
+
 
 @contextmanager
 def told_to_the_user() -> Iterator[None]:
     """Errors that the input or the disk is to blame for end in one line, exit status 1; others in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger(CODEC).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*NvImgCodecPydicomReader.*")
     try:
         yield
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Commands that look at runs: compare, curves, predict."""
+"""Commands that look at one run at a time: curves, predict."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,21 +15,6 @@ NO_HEALTHY_CLASS = (
 
 SHOWN = 20
 """Up to how many pictures are told one by one; the table has them all."""
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders that were evaluated.")],
-    split: Annotated[str, typer.Option(help="Split that was evaluated.")] = "test",
-    reference: Annotated[str | None, typer.Option(help="Run that differences refer to; baseline by default.")] = None,
-) -> None:
-    """Put evaluated runs side by side: metrics with intervals, and paired differences to one of them."""
-    from kdmri_monai.evaluation.comparison import compare_runs
-    from kdmri_monai.report.tables import comparison_table
-
-    with told_to_the_user():
-        comparison = compare_runs(runs, split=split, reference=reference)
-    console.print(comparison_table(comparison))
 
 
 @app.command()

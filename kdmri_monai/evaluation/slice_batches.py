@@ -48,9 +48,10 @@ class SliceBatch:
         """The slices with these numbers, or where a boolean tensor is true."""
         rows = rows.to(self.image.device)
         numbers = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
-        tensors = {name: getattr(self, name)[numbers] for name in ("image", "mask", "has_mask", "label")}
-        names = {name: tuple(getattr(self, name)[row] for row in numbers.tolist()) for name in NAMES}
-        return SliceBatch(**tensors, **names)
+        tensors = (part[numbers] for part in (self.image, self.mask, self.has_mask, self.label))
+        places = numbers.tolist()
+        names = (tuple(part[row] for row in places) for part in (self.id, self.patient, self.family))
+        return SliceBatch(*tensors, *names)
 
     def with_image(self, image: Tensor, mask: Tensor | None = None) -> "SliceBatch":
         """The same slices with other pixels, and another mask where it moved with them."""

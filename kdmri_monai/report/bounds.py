@@ -22,9 +22,8 @@ def bounded(number: Number | None) -> Bounded:
         return NOTHING
     if isinstance(number, Interval):
         return number.estimate, number.low, number.high
-    if isinstance(number, Mapping):
-        number = (number.get("value"), number.get("low"), number.get("high"))
-    value, low, high = (math.nan if part is None else float(part) for part in number)
+    parts = [number.get(key) for key in ("value", "low", "high")] if isinstance(number, Mapping) else number
+    value, low, high = (math.nan if part is None else float(part) for part in parts)
     return value, low, high
 
 

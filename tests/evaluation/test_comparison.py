@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,16 @@ from kdmri_monai.evaluation.predictions_file import write_predictions
 from kdmri_monai.evaluation.resampling import Resampling
 
 FEW = Resampling(100)
+
+
+def holm_reference(p):
+    """Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 1979: the i-th smallest of m
+    p-values is multiplied by m - i + 1, is no smaller than those before it, and no larger than 1."""
+    adjusted, highest = np.empty(len(p)), 0.0
+    for rank, at in enumerate(np.argsort(p)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[at]))
+        adjusted[at] = highest
+    return adjusted
 
 
 def degraded(predictions, share, seed):
@@ -108,3 +119,106 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     (runs[0] / "test_predictions.csv").write_text("id\n1\n")
     with pytest.raises(PredictionError, match=r"teacher/test_predictions\.csv: column patient: is missing"):
         compare_runs(runs)
+
+
+@pytest.fixture
+def study(predictions, tmp_path):
+    """Two seeds and two folds of two arms, and the shares of right slices of each seed."""
+    part = np.unique(predictions.family, return_inverse=True)[1] % 2
+    shares = {"baseline": (0.5, 0.6), "kd": (0.8, 0.9)}
+    for arm, of_seed in shares.items():
+        for seed, share in enumerate(of_seed):
+            table = degraded(predictions, share, seed)
+            for fold in range(2):
+                folder = tmp_path / f"{arm}_{seed}_{fold}"
+                write_predictions(table.take(part == fold), folder / "test_predictions.csv")
+                record = {"name": arm, "settings": {"seed": seed}, "data": {"fold": fold}}
+                (folder / "run.json").write_text(json.dumps(record))
+    return {
+        name: [degraded(predictions, share, seed) for seed, share in enumerate(own)] for name, own in shares.items()
+    }
+
+
+def mean_balanced_accuracy(tables):
+    return np.mean([balanced_accuracy_score(table.label, table.prediction) for table in tables])
+
+
+def test_an_arm_is_the_mean_of_its_seeds_over_the_slices_of_all_folds(study, tmp_path):
+    comparison = compare_runs(sorted(tmp_path.iterdir()), resampling=FEW, by="arm")
+    assert [(row.name, row.seeds, row.folds) for row in comparison.rows] == [
+        ("baseline", (0, 1), (0, 1)),
+        ("kd", (0, 1), (0, 1)),
+    ]
+    assert (comparison.by, comparison.reference) == ("arm", "baseline")
+    for row in comparison.rows:
+        for level, tables in ((row.slices, study[row.name]), (row.patients, [*map(by_patient, study[row.name])])):
+            assert level.n == len(tables[0])
+            assert level.families == 39
+            assert level.balanced_accuracy.estimate == pytest.approx(mean_balanced_accuracy(tables))
+            of_seeds = [seed["balanced_accuracy"] for seed in level.by_seed]
+            assert of_seeds == pytest.approx([mean_balanced_accuracy([table]) for table in tables])
+    gain = mean_balanced_accuracy(study["kd"]) - mean_balanced_accuracy(study["baseline"])
+    difference = comparison.rows[1].slices.difference
+    assert difference.estimate == pytest.approx(gain)
+    assert 0 < difference.low < gain < difference.high
+    assert comparison.rows[1].folder == tmp_path / "kd_0_0"
+
+
+def test_arms_are_rows_where_one_has_several_runs_unless_told_otherwise(study, tmp_path):
+    seeds = [tmp_path / f"{arm}_{seed}_0" for arm in study for seed in range(2)]
+    assert [row.name for row in compare_runs(seeds, resampling=FEW, by="auto").rows] == ["baseline", "kd"]
+    assert len(compare_runs(seeds, resampling=FEW).rows) == 4
+    single = compare_runs(seeds[1:3], resampling=FEW, by="auto")
+    assert (single.by, [row.name for row in single.rows]) == ("run", ["baseline", "kd"])
+    with pytest.raises(ValueError, match="by is 'seed', allowed are run, arm, auto"):
+        compare_runs(seeds, by="seed")
+
+
+def test_arms_that_are_not_complete_and_runs_of_several_folds_are_refused(study, tmp_path):
+    folders = sorted(tmp_path.iterdir())
+    with pytest.raises(ComparisonError, match="kd lacks a run of seed 1, fold 1"):
+        compare_runs(folders[:-1], by="arm")
+    with pytest.raises(ComparisonError, match=r"baseline_0_1 against .*baseline_0_0: patients differ: [0-9]+ missing"):
+        compare_runs(folders[:2])
+
+
+def test_a_difference_has_a_p_value_adjusted_for_the_number_of_rows(predictions, runs, tmp_path):
+    write_predictions(degraded(predictions, 0.55, 1), tmp_path / "twin" / "test_predictions.csv")
+    comparison = compare_runs([*runs, tmp_path / "twin"], resampling=Resampling(500))
+    teacher, baseline, distilled, twin = comparison.rows
+    for level in ("slices", "patients"):
+        assert np.isnan(getattr(baseline, level).p)
+        assert np.isnan(getattr(baseline, level).p_holm)
+        levels = [getattr(row, level) for row in (teacher, distilled, twin)]
+        assert [one.p_holm for one in levels] == pytest.approx(holm_reference(np.array([one.p for one in levels])))
+        assert levels[0].p_holm < 0.05
+        assert levels[2].p == 1
+
+
+def test_patients_and_labels_that_differ_are_named(predictions, runs, tmp_path):
+    last = sorted(set(predictions.patient))[-7:]
+    fewer = predictions.take(~np.isin(predictions.patient, last))
+    write_predictions(fewer, tmp_path / "old" / "test_predictions.csv")
+    told = rf"old against baseline: patients differ: 7 missing \({', '.join(last[:5])} and 2 others\)"
+    with pytest.raises(ComparisonError, match=told):
+        compare_runs([*runs, tmp_path / "old"])
+    other = replace(predictions, label=np.where(predictions.id == "3", (predictions.label + 1) % 3, predictions.label))
+    write_predictions(other, tmp_path / "relabelled" / "test_predictions.csv")
+    with pytest.raises(ComparisonError, match="relabelled against baseline: label differs for 3"):
+        compare_runs([*runs, tmp_path / "relabelled"])
+
+
+def test_a_run_that_learned_from_tested_patients_is_leaky(predictions, runs):
+    families = sorted(set(predictions.family))
+    record = {
+        "data": {"training_families": families[:3]},
+        "settings": {"network_uses": "image; from the tumour mask: rings"},
+    }
+    (runs[2] / "run.json").write_text(json.dumps(record))
+    teacher, _, distilled = compare_runs(runs, resampling=FEW).rows
+    assert (teacher.leaky, teacher.given) == ("", "")
+    assert distilled.leaky == "3 of 39 patient families were trained on"
+    assert distilled.given == "the tumour mask: rings"
+    for run in runs:
+        write_predictions(predictions, run / "training_predictions.csv")
+    assert compare_runs(runs, split="training", resampling=FEW).rows[2].leaky == ""

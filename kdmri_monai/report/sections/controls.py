@@ -39,8 +39,8 @@ def section(material: Material, figures: FigureBlocks) -> Section:
     ]
     scale = ForestScale("Balanced accuracy (%)", warning="above chance without the tumour")
     caption = f"{first[0].name}, first run. 95 % intervals over patient families; grey: chance."
-    blocks = [figures("controls", forest_figure(forest, scale), "Shortcut controls", caption), _table(shown)]
-    return Section("controls", "Shortcut controls", INTRO, (*blocks, *_warnings(shown)))
+    figure = figures("controls", forest_figure(forest, scale), "Shortcut controls", caption)
+    return Section("controls", "Shortcut controls", INTRO, (figure, _table(shown), *_warnings(shown)))
 
 
 def control_rows(member: Member) -> list[Mapping[str, Any]]:

@@ -55,7 +55,7 @@ def section(material: Material, figures: FigureBlocks) -> Section:
     baseline = material.baseline
     rows = [
         ForestRow(
-            f"{member.name} ({member.role})" if member.role != "other" else member.name,
+            member.name if member.role in ("other", member.name) else f"{member.name} ({member.role})",
             bounded(member.averaged(by_patients)[METRIC]),
             _level(material, by_patients),
         )
