@@ -28,10 +28,18 @@ class FigureBlocks:
         Raises:
             ValueError: The key stands for another figure already.
         """
+        self.keep(key, figure)
+        return FigureBlock(key=key, title=title, caption=caption, svg=themed_svg(figure, title, caption))
+
+    def keep(self, key: str, figure: Figure) -> None:
+        """Keeps a figure for ``save`` that the page does not show.
+
+        Raises:
+            ValueError: The key stands for another figure already.
+        """
         if key in self._figures:
             raise ValueError(f"two figures have the key {key!r}")
         self._figures[key] = figure
-        return FigureBlock(key=key, title=title, caption=caption, svg=themed_svg(figure, title, caption))
 
     def save(self, out: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
         """Writes every figure into a folder, named by its key.

@@ -74,8 +74,12 @@ class Member:
 
     @cached_property
     def evidence(self) -> tuple[Evidence, ...]:
-        """Sections of the evidence, one a run; empty for a run that was not examined."""
-        return tuple(run.evidence(self.split) or {} for run in self.runs)
+        """Sections of the evidence, one a run; empty for a run that was not examined.
+
+        Raises:
+            ValueError: A section was found with other weights than those in the folder.
+        """
+        return tuple(_checked_evidence(run, self.split) for run in self.runs)
 
     def sections(self, name: str) -> list[Mapping[str, Any]]:
         """One section of the runs that have it."""
@@ -222,6 +226,16 @@ def _check_same_slices(members: Sequence[Member]) -> None:
                 faults.append(f"{member.name}, table {number + 1}: {error}")
     if faults:
         raise ComparisonError(f"the slices of {members[0].name} and of others differ: " + "; ".join(faults))
+
+
+def _checked_evidence(run: RunFolder, split: str) -> Evidence:
+    sections = run.evidence(split) or {}
+    digest = None if run.checkpoint is None else file_digest(run.checkpoint)
+    for name, section in sections.items():
+        found = section.get("provenance", {}).get("checkpoint_sha256")
+        if digest is not None and found is not None and found != digest:
+            raise ValueError(f"{run.path}: {name} was examined with other weights than model.pt; run kdmri examine")
+    return sections
 
 
 def _datalists(runs: Sequence[RunFolder], dataset_dir: Path | None) -> dict[Path, Mapping[str, Any]]:

@@ -1,6 +1,5 @@
 """What can be told without the tumour: shortcut controls, each beside its chance."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +33,7 @@ def section(material: Material, figures: FigureBlocks) -> Section:
             (row["chance"], *bounded({"low": row["null_low"], "high": row["null_high"], "value": None})[1:]),
             warns=row["caught"] is True,
         )
-        for row in first[1]
+        for row in sorted(first[1], key=lambda row: list(GROUPS).index(row["group"]))
         if row["metric"] == "balanced_accuracy"
     ]
     scale = ForestScale("Balanced accuracy (%)", warning="above chance without the tumour")
@@ -82,8 +81,14 @@ def _row(member: Member, row: Mapping[str, Any]) -> tuple[Cell, ...]:
 def _warnings(shown: list[tuple[Member, list[Mapping[str, Any]]]]) -> list[Text]:
     found = []
     for member, rows in shown:
-        caught = [row for row in rows if row["caught"] and not math.isnan(bounded(row)[0])]
+        caught = _named([row for row in rows if row["caught"] and row["group"] == "network"])
         if caught:
-            named = "; ".join(f"{row['title'].lower()} {bounded(row)[0] * 100:.0f} %" for row in caught)
-            found.append(Text(f"{member.name} answers above chance without the tumour: {named}.", "warning"))
+            found.append(Text(f"{member.name} answers above chance without the tumour: {caught}.", "warning"))
+    of_data = _named([row for row in shown[0][1] if row["caught"] and row["group"] != "network"])
+    if of_data:
+        found.append(Text(f"In these slices the class can be told without any network: {of_data}.", "warning"))
     return found
+
+
+def _named(rows: list[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{row['title'][0].lower()}{row['title'][1:]} {bounded(row)[0] * 100:.0f} %" for row in rows)

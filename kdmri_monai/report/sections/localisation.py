@@ -81,6 +81,7 @@ def _predicted(material: Material) -> list[Table]:
         )
         for member in material.members
         for found in member.sections("predicted_mask")[:1]
+        if "skipped" not in found
     )
     if not rows:
         return []

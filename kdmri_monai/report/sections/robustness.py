@@ -37,20 +37,22 @@ def section(material: Material, figures: FigureBlocks) -> Section:
 
 def _panel(number: int, shown: Mapping[str, Mapping[str, Any]]) -> CorruptionPanel:
     one = next(iter(shown.values()))["corruptions"][number]
-    parameters = one["parameters"]
-    strengths = f"{parameters[0]:g} to {parameters[-1]:g} {one['unit']}".strip()
     runs = {}
     for name, found in shown.items():
         numbers = [bounded(found["intact"]), *map(bounded, found["corruptions"][number]["balanced_accuracy"])]
         value, low, high = np.array(numbers).T
         runs[name] = Severities(value, low, high)
-    return CorruptionPanel(one["title"], strengths, runs)
+    return CorruptionPanel(one["title"], "", runs)
+
+
+def _strengths(one: Mapping[str, Any]) -> str:
+    return f"{', '.join(f'{parameter:g}' for parameter in one['parameters'])} {one['unit']}"
 
 
 def _table(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     first = next(iter(shown.values()))
     columns = [Column("Arm"), Column("Intact", True, "balanced accuracy, %")]
-    columns += [Column(one["title"], True) for one in first["corruptions"]] + [Column("Mean", True)]
+    columns += [Column(one["title"], True, _strengths(one)) for one in first["corruptions"]] + [Column("Mean", True)]
     rows = tuple(
         (
             Cell(name, mark="strong"),

@@ -14,14 +14,14 @@ from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.report.figure_blocks import FigureBlocks
 from kdmri_monai.report.figures_grid import GridCell, prediction_grid
 from kdmri_monai.report.material import Material, Member
-from kdmri_monai.report.page_model import Section, SliceAnswer, SliceCard, SliceGrid, Text
+from kdmri_monai.report.page_model import Details, Section, SliceAnswer, SliceCard, SliceGrid, Text
 from kdmri_monai.report.slice_cards import border_path, encode_heat, encode_image
 
 MOST = 600
 """Slices that are shown at most; of more, all mistakes of the first network and an even share of the others."""
 
-PAPER = 12
-"""Slices in the figure for papers."""
+PAPER, ON_PAGE = 12, 6
+"""Slices in the figure for papers, and in that of the page for readers without scripts."""
 
 
 def section(material: Material, figures: FigureBlocks) -> Section:
@@ -40,13 +40,11 @@ def section(material: Material, figures: FigureBlocks) -> Section:
         "class, scaled by its maximum in the slice."
     )
     grid = SliceGrid("slices", "Every slice", caption, material.table.classes, tuple(one.name for one in shown), cards)
-    paper = figures(
-        "slices",
-        prediction_grid(_paper_cells(rows, material, tables[0], heats[0]), total=n),
-        f"Slices, {shown[0].name}",
-        f"The {PAPER} slices that the first run of {shown[0].name} is most sure of and wrong about, or least sure of.",
-    )
-    return Section("slices", "Slices", "", (grid, paper))
+    cells = _paper_cells(rows, material, tables[0], heats[0])
+    figures.keep("slices", prediction_grid(cells, total=n))
+    words = f"Mistakes that the first run of {shown[0].name} is surest of, then right answers that it is least sure of."
+    few = figures("slices_few", prediction_grid(cells[:ON_PAGE], columns=2, total=n), shown[0].name, words)
+    return Section("slices", "Slices", "", (grid, Details("Some slices as a figure", (few,))))
 
 
 def chosen_rows(table: Predictions, most: int) -> NDArray[np.intp]:

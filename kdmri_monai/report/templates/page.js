@@ -23,8 +23,8 @@
     headings.forEach((heading, place) => {
       const sort = document.createElement("button");
       sort.type = "button";
-      sort.append(...heading.childNodes);
-      heading.append(sort);
+      sort.append(heading.firstChild);
+      heading.prepend(sort);
       sort.addEventListener("click", () => {
         const now = heading.getAttribute("aria-sort");
         const down = now ? now === "ascending" : heading.classList.contains("number");
