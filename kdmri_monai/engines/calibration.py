@@ -88,7 +88,7 @@ def best_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integ
     best = min((0.0, low, high, float(found.x)), key=nll)  # 1 where nothing is better
     if min(best - low, high - best) < NEAR_BOUND:
         warnings.warn(
-            f"the temperature fitted to {len(labels)} validation samples is at its bound, {exp(best):.3g}: the teacher "
+            f"the temperature fitted to {len(labels)} validation samples is at its bound, {exp(best):.3g}: the network "
             "is right about all of them, or no better than chance, so they do not tell how sure it should be",
             UserWarning,
             stacklevel=2,

@@ -26,5 +26,7 @@ def write_hyper_parameters(
         name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in settings.items()
     }
     experiment, start, _ = hparams(plain, dict.fromkeys(compared, 0.0))
+    writer = board.file_writer
+    assert writer is not None
     for summary in (experiment, start):
-        board.file_writer.add_summary(summary, 0)
+        writer.add_summary(summary, 0)

@@ -1,6 +1,7 @@
 """How far probabilities can be believed, before and after temperature scaling, and what is gained by abstaining."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,10 @@ def section(material: Material, figures: FigureBlocks) -> Section:
     curves = {one.name: risk_coverage(one.tables[0]) for one in shown}
     drawn.append(_abstaining(curves, figures))
     blocks: list[Any] = [*drawn, _scores(material, scaled), _kept(curves)]
+    bound = [name for name, found in scaled.items() if found["at_bound"]]
+    if bound:
+        words = f"The temperature of {', '.join(bound)} is at its bound: the validation slices do not tell it."
+        blocks.append(Text(words, "note"))
     if len(scaled) < len(material.members):
         missing = ", ".join(one.name for one in material.members if one.name not in scaled)
         words = f"No validation predictions of {missing}: no temperature was fitted. kdmri examine writes them."
@@ -41,7 +46,9 @@ def section(material: Material, figures: FigureBlocks) -> Section:
 def _scaled(member: Member) -> dict[str, Any] | None:
     if not member.validation or len(member.arm.folds) > 1:
         return None
-    return calibration_before_after(member.validation[0], member.tables[0], BINS)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is at its bound.*")  # said in the section
+        return calibration_before_after(member.validation[0], member.tables[0], BINS)
 
 
 def _reliability(member: Member, scaled: Mapping[str, Any] | None, figures: FigureBlocks) -> FigureBlock:
