@@ -20,7 +20,10 @@ from kdmri_monai.evaluation.summary import by_class
 
 FORMAT = "kdmri-metrics-1"
 GLIOMA = CLASSES[1]
-METHOD = "percentile bootstrap over patient families, stratified by class, tails expanded for few families"
+METHOD = (
+    "bootstrap over patient families, stratified by class; shares: score interval with effective n and Student's t, "
+    "differences: Student's t, others: percentiles expanded for few families"
+)
 
 
 def evaluate_predictions(

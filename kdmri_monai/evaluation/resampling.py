@@ -1,12 +1,13 @@
-"""How patient families are drawn for a bootstrap, and how far out its percentiles are taken.
+"""How patient families are drawn for a bootstrap, and the weightings that tell what each of them does to a metric.
 
 A family is drawn with all of its slices, because slices of one patient are near-copies of one another; every class
-keeps its number of families. Percentiles of so few independent units are too narrow, so they are taken further out.
+keeps its number of families. Where percentiles are used, those of so few independent units are too narrow, so they are
+taken further out.
 
-Sources: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections 3.2 (strata), 3.8 (clusters)
-and 5.3 (percentiles); Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015
-(expanded percentiles). Differs: G families in S classes take the t distribution with G - S degrees of freedom and the
-mean number of families of a class.
+Sources: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections 2.7 (influence), 3.2 (strata),
+3.8 (clusters) and 5.3 (percentiles); Hesterberg, "What teachers should know about the bootstrap", The American
+Statistician 2015 (expanded percentiles). Differs: G families in S classes take the t distribution with G - S degrees of
+freedom and the mean number of families of a class.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from kdmri_monai.evaluation.predictions import Predictions
+
+NUDGE = 1e-4
+"""How much more a family counts where its influence is found; results change by this share of themselves at most."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,21 @@ def family_weights(stratum: NDArray[np.int64], resampling: Resampling) -> NDArra
         even = np.full(len(members), 1 / len(members))
         weights[:, members] = generator.multinomial(len(members), even, size=resampling.replicates)
     return weights
+
+
+def probe_weights(stratum: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weightings that show a metric as it is, what each family does to it, and which classes it is made of.
+
+    Args:
+        stratum: Class of every family, shape ``(G,)``; S different ones.
+
+    Returns:
+        Weights, shape ``(1 + G + S, G)``: 1 for every family; for each family in turn ``NUDGE`` more for it; for each
+        class in ascending order, 1 for its families and 0 for the others.
+    """
+    even = np.ones((1, len(stratum)))
+    alone = np.unique(stratum)[:, None] == stratum
+    return np.concatenate((even, even + NUDGE * np.eye(len(stratum)), alone.astype(np.float64)))
 
 
 def expanded_tail(level: float, groups: int, strata: int) -> float:

@@ -31,23 +31,39 @@ def decision_statistic(predictions: Predictions) -> Statistic:
     Returns:
         accuracy, balanced_accuracy, macro_f1, mcc; sensitivity, specificity, precision and f1 of every class.
     """
+    table = family_confusions(predictions)
+    by_family = table.reshape(len(table), -1)
+
+    def statistic(weights: NDArray[np.float64]) -> Values:
+        confusion = (weights @ by_family).reshape(len(weights), *table.shape[1:])
+        return decision_values(confusion, predictions.classes)
+
+    return statistic
+
+
+def family_confusions(predictions: Predictions) -> NDArray[np.float64]:
+    """Confusion matrix of every family in sorted order, true class by row, shape ``(G, K, K)``."""
     classes = len(predictions.classes)
     families, family = np.unique(predictions.family, return_inverse=True)
     cell = predictions.label * classes + predictions.prediction
     table = np.bincount(family * classes**2 + cell, minlength=len(families) * classes**2)
-    table = table.reshape(len(families), classes**2).astype(np.float64)
+    return table.reshape(len(families), classes, classes).astype(np.float64)
 
-    def statistic(weights: NDArray[np.float64]) -> Values:
-        confusion = (weights @ table).reshape(len(weights), classes, classes)
-        overall = (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_f1, metrics.mcc)
-        of_class = (metrics.sensitivity, metrics.specificity, metrics.precision, metrics.f1)
-        values = {metric.__name__: metric(confusion) for metric in overall}
-        for metric in of_class:
-            by_class = metric(confusion)
-            values |= {f"{metric.__name__}/{name}": by_class[:, k] for k, name in enumerate(predictions.classes)}
-        return values
 
-    return statistic
+def decision_values(confusion: NDArray[np.float64], classes: tuple[str, ...]) -> Values:
+    """Metrics of the decided classes, by the names of ``decision_statistic``.
+
+    Args:
+        confusion: Counts or weights, true class by row, shape ``(R, K, K)``.
+        classes: Names of the K classes.
+    """
+    overall = (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_f1, metrics.mcc)
+    of_class = (metrics.sensitivity, metrics.specificity, metrics.precision, metrics.f1)
+    values = {metric.__name__: metric(confusion) for metric in overall}
+    for metric in of_class:
+        by_class = metric(confusion)
+        values |= {f"{metric.__name__}/{name}": by_class[:, k] for k, name in enumerate(classes)}
+    return values
 
 
 def probability_statistic(predictions: Predictions) -> Statistic:

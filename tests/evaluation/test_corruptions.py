@@ -45,7 +45,7 @@ def test_there_are_eight_at_five_ascending_severities():
 
 @EVERY
 def test_what_is_lost_grows_with_severity(corruption):
-    slices = batch_of(head(128, 128)[None, None])
+    slices = batch_of(head(128, 128)[None, None].repeat(6, 1, 1, 1))
     lost = [float((corrupt(slices, corruption, s).image - slices.image).square().mean()) for s in SEVERITIES]
     assert lost[0] > 0
     assert lost == sorted(lost)
