@@ -106,17 +106,22 @@ def test_nothing_is_fetched():
         '<rect style="fill:url(http://example.org/a)"/>',
         '<use href="other.svg#a"/>',
         "<foreignObject/>",
+        "<style>section { display: none }</style>",
+        '<title><meta xmlns="http://www.w3.org/1999/xhtml" http-equiv="refresh" content="0;url=x"/></title>',
+        '<animate attributeName="href" to="javascript:alert(1)"/>',
+        "<text><![CDATA[<script>alert(1)</script>]]></text>",
+        "<!-- a comment -->",
         '<path xmlns:x="http://www.w3.org/1999/xlink" x:href="javascript:alert(1)"/>',
     ],
 )
 def test_a_figure_that_could_run_or_fetch_is_refused(inner):
     svg = f'<svg xmlns="http://www.w3.org/2000/svg">{inner}</svg>'
-    with pytest.raises(ValueError, match="figure"):
+    with pytest.raises(ValueError, match="an SVG in a page"):
         render(page_of(FigureBlock("figure", "F", "c", svg)))
 
 
 def test_what_is_no_svg_is_refused():
-    with pytest.raises(ValueError, match="no SVG"):
+    with pytest.raises(ValueError, match="not well-formed"):
         render(page_of(FigureBlock("figure", "F", "c", "<svg><path></svg>")))
 
 
@@ -140,6 +145,15 @@ def test_cells_are_sorted_by_number_or_text_and_undefined_ones_by_nothing():
     cells = (Cell("B"), Cell("2.0 (1)", sort=2.0), Cell("x", sort=float("nan")), Cell("y", sort="Z"))
     text = render(page_of(Table("t", "T", "", tuple(map(Column, "abcd")), (cells,))))
     assert re.findall(r'data-sort="([^"]*)"', text) == ["b", "2.0", "", "z"]
+
+
+def test_a_row_is_named_by_its_first_cell():
+    assert re.search(r'<th scope="row"[^>]*>a</th><td[^>]*>1</td>', render(page_of(table())))
+
+
+def test_what_is_no_svg_element_is_refused():
+    with pytest.raises(ValueError, match="one svg element"):
+        render(page_of(FigureBlock("figure", "F", "c", "<div/>")))
 
 
 def test_six_hundred_slices_of_three_runs_stay_below_eight_megabytes(tmp_path):

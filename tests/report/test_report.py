@@ -104,7 +104,7 @@ def test_the_headline_is_what_the_tables_give(page, material):
     ("low", "high", "p", "words"),
     [
         (-0.01, 0.05, 0.001, "do not tell the two apart"),
-        (0.01, 0.05, 0.2, "does not tell the two apart once all arms are counted"),
+        (0.01, 0.05, 0.2, "not told from chance once all arms are counted"),
         (0.01, 0.05, 0.01, "the distilled student is higher on these patients"),
         (-0.05, -0.01, 0.01, "the distilled student is lower on these patients"),
     ],

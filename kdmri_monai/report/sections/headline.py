@@ -165,10 +165,11 @@ def _reaches(member: Member) -> str:
 def _difference(material: Material, student: Member, by_patients: bool) -> str:
     difference = student.averaged(by_patients, material.baseline)[METRIC]
     p = adjusted_p(material, by_patients)[student.name]
-    unit = "patient" if by_patients else "slice"
-    words = (
-        f"By {unit}, distilled minus baseline is {percent(difference, signed=True)} points, paired, p = {p_words(p)}: "
-    )
+    others = sum(one is not material.baseline for one in material.members)
+    test = f"permutation, Holm over {others} arms" if others > 1 else "permutation"
+    points = percent(difference, signed=True)
+    words = f"By {'patient' if by_patients else 'slice'}, distilled minus baseline is {points} points, paired; "
+    words += f"p = {p_words(p)} ({test}): "
     return words + verdict(difference, p)
 
 
@@ -184,7 +185,7 @@ def verdict(difference: Interval, p: float, level: float = 0.05) -> str:
         return "these patients do not tell the two apart."
     better = "higher" if difference.estimate > 0 else "lower"
     if p >= level:
-        return f"{better}, but the permutation test does not tell the two apart once all arms are counted."
+        return f"{better}, but this is not told from chance once all arms are counted; the interval counts one alone."
     return f"the distilled student is {better} on these patients, for these trained networks."
 
 

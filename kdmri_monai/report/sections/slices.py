@@ -87,7 +87,7 @@ def _card(row: int, material: Material, tables: Sequence[Predictions], heats: Se
         )
         for table, heat in zip(tables, heats, strict=True)
     )
-    area = "" if mask is None else f"tumour {100 * float(mask.mean()):.1f} % of the image"
+    area = "" if mask is None else f"tumour {100 * float(mask.mean()):.1f}\N{NO-BREAK SPACE}% of the image"
     return SliceCard(
         id=name,
         patient=str(material.table.patient[row]),
