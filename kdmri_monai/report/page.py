@@ -130,13 +130,13 @@ def _check_columns(table: Any) -> str:
 
 
 def _check_keys(page: Page) -> None:
-    """Keys of sections are ids of the page; those of blocks have a letter before them."""
+    """Keys of sections are ids of the page; those of blocks have a letter of their kind before them."""
     sections = [section.key for section in page.sections]
-    blocks = [block.key for section in page.sections for block in _keyed(section.blocks)]
-    for keys in ([*sections, *RESERVED], blocks):
-        twice = next((key for key in keys if keys.count(key) > 1), None)
+    blocks = [(type(block).__name__, block.key) for section in page.sections for block in _keyed(section.blocks)]
+    for keys in ([("Section", key) for key in (*sections, *RESERVED)], blocks):
+        kind, twice = next((key for key in keys if keys.count(key) > 1), ("", None))
         if twice is not None:
-            raise ValueError(f"the key {twice!r} stands twice in the page")
+            raise ValueError(f"the key {twice!r} stands twice in the page, for a {kind}")
 
 
 def _keyed(blocks: tuple[Block, ...]) -> Iterator[Any]:
