@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation
 
-from kdmri_monai.evaluation.erasure import erase, keep_tumour
+from kdmri_monai.evaluation.erasure import erase, keep_background, keep_tumour, tumour_sides
 
 
 def reference_erased(image, hole, fill):
@@ -78,6 +78,41 @@ def test_keeping_is_the_complement_of_erasing(slices):
     assert (keep_tumour(images, mask, dilate=2) > 0).sum() > (kept > 0).sum()
 
 
+def test_the_square_is_as_large_in_every_slice_and_hides_the_tumour_wherever_it_is(slices):
+    images, mask = (array[:2] for array in as_tensors(slices))
+    for side in (9, 10, 13):
+        shown = keep_background(images, mask, side, "black")
+        hidden = (shown != images).numpy()
+        for square, inside in zip(hidden[:, 0], slices[1][:2, 0] > 0, strict=True):
+            rows, columns = (np.flatnonzero(square.any(axis=axis)) for axis in (1, 0))
+            assert square.sum() == side**2
+            assert (len(rows), len(columns)) == (np.ptp(rows) + 1, np.ptp(columns) + 1) == (side, side)
+            assert square[inside].all()
+
+
+def test_the_square_lies_round_the_middle_of_the_tumour(slices):
+    images, mask = (array[:1] for array in as_tensors(slices))
+    rows, columns = (np.flatnonzero((keep_background(images, mask, 11, "black") != images).numpy()[0, 0].any(axis=axis))
+                     for axis in (1, 0))  # fmt: skip
+    assert rows.mean() == pytest.approx(np.arange(6, 10).mean(), abs=0.5)
+    assert columns.mean() == pytest.approx(np.arange(5, 14).mean(), abs=0.5)
+
+
+def test_the_square_has_the_mean_of_what_stays_and_nothing_of_the_tumour(slices):
+    images, mask = (array[:2] for array in as_tensors(slices))
+    shown = keep_background(images, mask, 9)
+    for image, found in zip(slices[0][:2, 0], shown.numpy()[:, 0], strict=True):
+        hole = ~np.isclose(found, image, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(found, reference_erased(image, hole, "mean"), rtol=1e-6)
+    assert torch.equal(shown, keep_background(torch.where(mask > 0, -7.0, images), mask, 9))
+
+
+def test_the_side_of_a_tumour_is_the_longer_one_of_its_box(slices):
+    _, mask = as_tensors(slices)
+    assert tumour_sides(mask).tolist() == [9, 5, 0]
+    assert tumour_sides(mask > 0.5).tolist() == [9, 5, 0]
+
+
 def test_dtype_stays_and_no_gradient_is_kept(slices):
     for dtype in (torch.float64, torch.bfloat16):
         images, mask = as_tensors(slices, dtype)
@@ -101,3 +136,11 @@ def test_wrong_input_is_refused(slices):
         keep_tumour(images, mask)
     with pytest.raises(ValueError, match="not continued beyond its border"):
         keep_tumour(images, mask, "inpaint")
+    with pytest.raises(ValueError, match="slices 2 of the batch have no tumour"):
+        keep_background(images, mask, 9)
+    with pytest.raises(ValueError, match="slices 0 of the batch have one wider than 8 pixels"):
+        keep_background(images[:2], mask[:2], 8)
+    with pytest.raises(ValueError, match="nothing stays of slices 0, 1"):
+        keep_background(images[:2], mask[:2], 24)
+    with pytest.raises(ValueError, match="a square is not continued"):
+        keep_background(images[:2], mask[:2], 9, "inpaint")
