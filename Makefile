@@ -1,4 +1,4 @@
-# make demo   phantom data, teacher, baseline, distilled student, table: in an environment of its own
+# make demo   phantom data, teacher, baseline, distilled student, table, report: in an environment of its own
 # make test   the test suite, in the same environment
 
 PYTHON ?= python3

@@ -61,7 +61,9 @@ def _gap(folder: Path) -> float:
 def _evidence(folders: list[Path]) -> dict[str, float]:
     found = [read_evidence(evidence_path(folder, "test")) for folder in folders]
     values = {
-        row["name"]: [float(other["value"]) for one in found for other in _controls(one) if other["name"] == row["name"]]
+        row["name"]: [
+            float(other["value"]) for one in found for other in _controls(one) if other["name"] == row["name"]
+        ]
         for row in _controls(found[0])
     }
     cams = [one["localisation"]["methods"][0] for one in found]

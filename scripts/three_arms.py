@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Teacher, baseline and distilled student on one dataset folder, evaluated and compared, through the bundle.
 
-    python scripts/three_arms.py D RUNS --image_size 96 --max_epochs 40 --teacher_epochs 60
+    python scripts/three_arms.py D RUNS --image_size 96 --max_epochs 40 --teacher_epochs 60 --seeds 0 1 2
 
-Every step is a command that is printed before it runs, so that it can be repeated by hand. What was interrupted
+It ends with the comparison and the report of all runs. Every step is a command that is printed before it runs, so that it can be repeated by hand. What was interrupted
 goes on, what is finished is not done again.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,21 +31,32 @@ def bundle(run_id: str, overlays: list[str], *overrides: str) -> None:
     call(sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(files), *logging, *overrides)
 
 
-def three_arms(data: Path, runs: Path, *, image_size: int, epochs: int, teacher_epochs: int, batch_size: int) -> None:
-    for arm, overlays in OVERLAYS.items():
-        shared = ["--dataset_dir", str(data), "--output_dir", str(runs / arm), "--image_size", str(image_size)]
-        schedule = [
-            "--max_epochs",
-            str(teacher_epochs if arm == "teacher" else epochs),
-            "--batch_size",
-            str(batch_size),
-        ]
-        teacher = ["--teacher_ckpt", str(runs / "teacher" / "model.pt")] if arm == "distilled" else []
-        bundle("training", overlays, *shared, *schedule, *teacher, "--resume", "true")
-        bundle("evaluating", [*overlays, "evaluate.json"], *shared, "--progress", "false")
-    folders = {arm: str(runs / arm) for arm in OVERLAYS}
-    call(KDMRI, "compare", *folders.values())
-    call(KDMRI, "curves", folders["baseline"], folders["distilled"], "--out", str(runs / "figures"))
+def three_arms(
+    data: Path,
+    runs: Path,
+    *,
+    image_size: int,
+    epochs: int,
+    teacher_epochs: int,
+    batch_size: int,
+    seeds: Sequence[int] = (0,),
+) -> None:
+    folders = [runs / "teacher"]
+    shared = ["--dataset_dir", str(data), "--image_size", str(image_size), "--batch_size", str(batch_size)]
+    _train("teacher", folders[0], seeds[0], teacher_epochs, shared)
+    for seed in seeds:
+        for arm in ("baseline", "distilled"):
+            folders.append(runs / (arm if len(seeds) == 1 else f"{arm}_{seed}"))
+            taught = ["--teacher_ckpt", str(folders[0] / "model.pt")] if arm == "distilled" else []
+            _train(arm, folders[-1], seed, epochs, [*shared, *taught])
+    call(KDMRI, "compare", *map(str, folders), "--json", str(runs / "comparison.json"))
+    call(KDMRI, "report", *map(str, folders), "--out", str(runs / "report.html"))
+
+
+def _train(arm: str, folder: Path, seed: int, epochs: int, given: list[str]) -> None:
+    shared = [*given, "--output_dir", str(folder), "--seed", str(seed)]
+    bundle("training", OVERLAYS[arm], *shared, "--max_epochs", str(epochs), "--resume", "true")
+    bundle("evaluating", [*OVERLAYS[arm], "evaluate.json"], *shared, "--progress", "false")
 
 
 def main() -> None:
@@ -55,6 +67,7 @@ def main() -> None:
     parser.add_argument("--max_epochs", type=int, default=60)
     parser.add_argument("--teacher_epochs", type=int, default=60)
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of baseline and distilled student")
     given = parser.parse_args()
     three_arms(
         given.data.resolve(),
@@ -63,6 +76,7 @@ def main() -> None:
         epochs=given.max_epochs,
         teacher_epochs=given.teacher_epochs,
         batch_size=given.batch_size,
+        seeds=given.seeds,
     )
 
 

@@ -112,11 +112,11 @@ def test_a_geometry_head_learns_without_a_teacher_and_is_evaluated_with_its_evid
     assert bundle.part(trained, "teacher") is None
     assert bundle.curves(home / "head")[0]["training"].keys() == {"loss", "task", "geometry", "accuracy"}
     assert bundle.curves(home / "head")[0]["training"]["geometry"] > 0
-    for kind in ("evaluate", "evidence"):
-        bundle.evaluate(*names, kind, **given)
-    evidence = json.loads((home / "head" / "test_evidence.json").read_text())
-    assert evidence["slices"] > 0
-    assert evidence["grad_cam"]["layer"] == "backbone.layer3"
+    bundle.evaluate(*names, "evaluate", **given)
+    bundle.evaluate(*names, "evidence", **given, parts=["localisation", "predicted_mask"])
+    evidence = json.loads((home / "head" / "test_evidence.json").read_text())["sections"]
+    assert evidence["predicted_mask"]["slices"] > 0
+    assert evidence["localisation"]["methods"][0]["layer"] == "backbone.layer3"
 
 
 def test_slices_without_masks_train_without_the_geometry_term(bundle, tmp_path, dataset):
@@ -130,8 +130,10 @@ def test_evidence_of_the_baseline_needs_no_other_overlay(bundle, home, data):
     given = data | {"output_dir": str(home / "baseline")}
     trained = bundle.train("baseline", **given)
     assert set(bundle.part(trained, "train#dataset")[0]) == {"image", "label", "id", "patient", "family"}
-    bundle.evaluate("baseline", "evidence", **given)
-    assert json.loads((home / "baseline" / "test_evidence.json").read_text())["grad_cam"]["layer"] == "layer3"
+    bundle.evaluate("baseline", "evidence", **given, parts=["predictions", "network_controls", "localisation"])
+    evidence = json.loads((home / "baseline" / "test_evidence.json").read_text())["sections"]
+    assert evidence["localisation"]["methods"][0]["layer"] == "layer3"
+    assert {row["name"] for row in evidence["network_controls"]["rows"]} >= {"intact", "erased_inpaint"}
 
 
 def test_a_transformer_has_a_geometry_head_too(bundle, home, data):
