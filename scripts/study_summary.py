@@ -60,12 +60,8 @@ def _gap(folder: Path) -> float:
 
 def _evidence(folders: list[Path]) -> dict[str, float]:
     found = [read_evidence(evidence_path(folder, "test")) for folder in folders]
-    values = {
-        row["name"]: [
-            float(other["value"]) for one in found for other in _controls(one) if other["name"] == row["name"]
-        ]
-        for row in _controls(found[0])
-    }
+    controls = [{row["name"]: float(row["value"]) for row in _controls(one)} for one in found]
+    values = {name: [one[name] for one in controls] for name in controls[0]}
     cams = [one["localisation"]["methods"][0] for one in found]
     values |= {f"cam_{name}": [cam[name]["value"] for cam in cams] for name in ("energy", "energy_over_area")}
     if not any("skipped" in one["predicted_mask"] for one in found):

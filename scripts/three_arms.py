@@ -3,8 +3,8 @@
 
     python scripts/three_arms.py D RUNS --image_size 96 --max_epochs 40 --teacher_epochs 60 --seeds 0 1 2
 
-It ends with the comparison and the report of all runs. Every step is a command that is printed before it runs, so that it can be repeated by hand. What was interrupted
-goes on, what is finished is not done again.
+It ends with the comparison and the report of all runs. Every step is a command that is printed before it runs, so that
+it can be repeated by hand. What was interrupted goes on, what is finished is not done again.
 """
 
 import argparse

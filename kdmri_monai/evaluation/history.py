@@ -14,6 +14,9 @@ FILE = "metrics.jsonl"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "nll", "brier", "ece")
 """What stands beside the loss terms in a line and is none."""
 
+PARTS = ("training", "validation", "weighted", "gradient_norms")
+"""Mappings of a line: terms and metrics of both splits, terms times their weights, norms of their gradients."""
+
 Column = NDArray[np.float64]
 
 
@@ -23,7 +26,8 @@ class History:
 
     Attributes:
         epochs: Epochs, ascending, shape ``(E,)``.
-        columns: Shape ``(E,)`` each, named ``training/task``; NaN where an epoch has no such number.
+        columns: Shape ``(E,)`` each, named by one of ``PARTS``, ``training/task``; NaN where an epoch has no such
+            number.
         n: Slices of every split, where the run wrote them.
     """
 
@@ -32,7 +36,7 @@ class History:
     n: dict[str, int]
 
     def column(self, split: str, *names: str) -> Column:
-        """The first of these names that the split has, or NaN throughout where it has none."""
+        """The first of these names that the split, or another of ``PARTS``, has; NaN throughout where it has none."""
         found = (self.columns.get(f"{split}/{name}") for name in names)
         return next((column for column in found if column is not None), np.full(len(self.epochs), np.nan))
 
@@ -81,7 +85,7 @@ def _parse(line: str, place: str) -> dict[str, Any]:
         raise ValueError(f"{place}: is not JSON: {error}") from None
     if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
         raise ValueError(f"{place}: has no whole number under 'epoch'")
-    for split in ("training", "validation"):
+    for split in PARTS:
         values = row.get(split, {})
         if not isinstance(values, Mapping) or not all(_is_number(value) for value in values.values()):
             raise ValueError(f"{place}: '{split}' is not a mapping of names to numbers")
@@ -93,9 +97,8 @@ def _is_number(value: object) -> bool:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, float]:
-    parts = (("training", row.get("training", {})), ("validation", row.get("validation", {})))
     return {
-        f"{split}/{name}": math.nan if value is None else float(value)
-        for split, values in parts
-        for name, value in values.items()
+        f"{part}/{name}": math.nan if value is None else float(value)
+        for part in PARTS
+        for name, value in row.get(part, {}).items()
     }

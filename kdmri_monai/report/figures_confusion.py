@@ -66,3 +66,5 @@ def _name_classes(axes: Axes, counts: NDArray[np.integer], classes: Sequence[str
         words = name.split()
         write_lines(axes, place, size - 0.46 + 0.08 * deepest, words, "center")
         write_lines(axes, -0.56, place, [*words, f"n = {counts[place].sum():,}"], "right")
+    longest = max(len(word) for name in classes for word in [*name.split(), "n = 0,000"])
+    axes.xaxis.labelpad, axes.yaxis.labelpad = 1.25 * SMALL * deepest, 0.62 * SMALL * longest

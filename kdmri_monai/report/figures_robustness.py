@@ -19,6 +19,7 @@ from kdmri_monai.report.axes import (
     WIDTH,
     frame,
     key_below,
+    name_axes,
     new_figure,
     style,
 )
@@ -84,7 +85,7 @@ def robustness_figure(
         axes.set_axis_off()
     for place in range(max(0, len(panels) - columns), len(panels)):
         grid.flat[place].tick_params(labelbottom=True)
-    figure.supxlabel("Severity (0: intact)", fontsize=LABEL, color=INK)
+        name_axes(grid.flat[place], "Severity (0: intact)")
     figure.supylabel(score, fontsize=LABEL, color=INK)
     key_below(figure, _key(names, chance))
     return figure

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kdmri_monai.evaluation.arms import Arm, arms_of
 from kdmri_monai.evaluation.errors import ComparisonError
@@ -17,8 +17,8 @@ from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.evaluation.run_folder import RunFolder
 from kdmri_monai.evaluation.strata import tumour_areas
 from kdmri_monai.evaluation.subject import file_digest
+from kdmri_monai.report.roles import Role, roles_of
 
-Role = Literal["teacher", "baseline", "distilled", "other"]
 Evidence = Mapping[str, Mapping[str, Any]]
 
 
@@ -173,47 +173,11 @@ def gather(
         raise ComparisonError("no runs to report")
     runs = [RunFolder(Path(folder)) for folder in folders]
     arms = arms_of(runs)
-    roles = _roles(arms, reference)
+    roles = roles_of(arms, reference)
     order: tuple[Role, ...] = ("teacher", "baseline", "distilled", "other")
     members = sorted((Member(arm, role, split) for arm, role in roles), key=lambda member: order.index(member.role))
     _check_same_slices(members)
     return Material(tuple(members), split, _datalists(runs, dataset_dir))
-
-
-def _roles(arms: Sequence[Arm], reference: str | None) -> list[tuple[Arm, Role]]:
-    taught = {arm.name for arm in arms if any(_teachers(run) for run in arm.runs)}
-    checkpoints = [Path(str(ckpt)) for arm in arms for run in arm.runs for ckpt in _teachers(run)]
-    teaching = {arm.name for arm in arms if any(_teaches(run, checkpoints) for run in arm.runs)}
-    alone = [arm.name for arm in arms if arm.name not in teaching | taught]
-    if reference is not None and reference not in {arm.name for arm in arms}:
-        names = ", ".join(arm.name for arm in arms)
-        raise ComparisonError(f"no arm is named {reference!r}; the arms are {names}")
-    named = next((name for name in alone if name.rpartition("/")[2] == "baseline"), None)
-    baseline = reference or named or next(iter(alone), None)
-
-    def role(name: str) -> Role:
-        if name == baseline:
-            return "baseline"
-        return "teacher" if name in teaching else "distilled" if name in taught else "other"
-
-    return [(arm, role(arm.name)) for arm in arms]
-
-
-def _teaches(run: RunFolder, checkpoints: Sequence[Path]) -> bool:
-    """Whether a run is a teacher: of one of the others, wherever it was moved to, or by its own configuration."""
-    if any(ckpt.parent.resolve() == run.path.resolve() for ckpt in checkpoints):
-        return True
-    if _teachers(run):
-        return False
-    moved = any(ckpt.parent.name == run.path.resolve().name for ckpt in checkpoints)
-    return moved or (run.config is not None and run.config.get("network_def") == "%teacher_def")
-
-
-def _teachers(run: RunFolder) -> list[Any]:
-    found = run.settings.get("teacher_ckpt")
-    if isinstance(found, str) and found.startswith("["):
-        found = [part.strip(" '\"") for part in found.strip("[]").split(",")]
-    return found if isinstance(found, list) else [found] if found else []
 
 
 def _check_same_slices(members: Sequence[Member]) -> None:

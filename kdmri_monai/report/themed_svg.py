@@ -34,8 +34,8 @@ def themed_svg(figure: Figure, title: str, description: str) -> str:
     Text stays text. Ink is ``currentColor``; grid lines are ``var(--faint)`` and what lies behind marks is
     ``var(--paper)``, both with a value of their own where the page sets none. The background is transparent. The width
     is that of the place it stands in, up to 1.4 times the drawn one. There is no style sheet, script or reference out
-    of the element. The layout of the figure is settled by it. Ids begin with a hash of the content, so figures that differ share none; equal figures give equal
-    strings.
+    of the element. The layout of the figure is settled by it. Ids begin with a hash of the content, so figures that
+    differ share none; equal figures give equal strings.
 
     Args:
         figure: Figure in the colours of ``report.axes``.
