@@ -26,7 +26,7 @@ def commands(pattern):
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     home = tmp_path_factory.mktemp("readme")
-    names = ("FIGSHARE", "D", "T", "S", "B", "GT", "G", "figures")
+    names = ("FIGSHARE", "D", "T", "S", "B", "GT", "G", "figures", "report.html")
     return {name: str(home / name) for name in names}
 
 
@@ -47,7 +47,10 @@ def bundle(words):
     files = given.pop("config_file")
     files = ast.literal_eval(files) if files.startswith("[") else files
     assert not (given.keys() & SMALL.keys())
-    run(run_id=run_id, config_file=files, **given, **SMALL)
+    small = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [*words[words.index("-m") + 1 :], *small])  # what the run remembers
+        run(run_id=run_id, config_file=files, **given, **SMALL)
 
 
 def test_the_commands_of_the_readme_give_table_and_curves(places, monkeypatch):
@@ -66,6 +69,13 @@ def test_the_commands_of_the_readme_give_table_and_curves(places, monkeypatch):
     assert "balanced accuracy" in table
     kdmri(*placed(curves, places)[1:])
     assert {path.name for path in Path(places["figures"]).iterdir()} >= {"curves.png", "loss_terms.png"}
+    [report], [card] = commands("kdmri report"), commands("kdmri card")
+    kdmri("examine", *(places[name] for name in "TBS"), "--parts", "predictions,network_controls")  # the quick ones
+    kdmri(*placed(report, places)[1:], "--no-examine")
+    page = Path(places["report.html"]).read_text()
+    assert 'id="f-confusion_distilled_slices"' in page
+    kdmri(*placed(card, places)[1:])
+    assert {path.name for path in Path(places["S"]).iterdir()} >= {"MODEL_CARD.md", "CLAIM.md", "test_evidence.json"}
 
 
 def test_every_kdmri_command_of_the_readme_exists():

@@ -102,7 +102,13 @@ def permuted_training_row(
     if reason is not None:
         return undefined_row(RETRAINED, _TITLES[RETRAINED], "labels", "balanced_accuracy", 1 / len(classes), reason)
     generator = np.random.default_rng(resampling.seed)
-    tables = [fit(*_permuted(training, test, generator), classes) for _ in range(draws)]
+    drawn = [_permuted(training, test, generator) for _ in range(draws)]
+    drawn = [pair for pair in drawn if probe_reason(*pair) is None]
+    if len(drawn) < 2:
+        reason = "Too few families: hardly a permutation leaves two families of a class to learn from."
+        return undefined_row(RETRAINED, _TITLES[RETRAINED], "labels", "balanced_accuracy", 1 / len(classes), reason)
+    draws = len(drawn)
+    tables = [fit(*pair, classes) for pair in drawn]
     scores = np.array([_score(table) for table in tables])
     spread = stats.t.ppf((1 + resampling.level) / 2, draws - 1) * scores.std(ddof=1) / np.sqrt(draws)
     null_low, null_high = _null_of_mean([label_permutation(table, "balanced_accuracy", resampling) for table in tables])
