@@ -46,7 +46,8 @@ class Examination:
             ``{split}_metrics.json``, ``{split}_evidence.json`` and ``{split}_heat.npz``.
         split: Split that is examined.
         resampling: How the intervals are found.
-        overwrite: Whether parts are done again, and files of other weights replaced.
+        overwrite: Whether the parts that are asked for are done again, and files of other weights or of an earlier
+            version replaced.
         shared: Results of parts that hang on the slices alone, for the next network that is asked about the same.
     """
 
@@ -76,16 +77,24 @@ class Examination:
             raise ValueError(f"part {unknown[0]!r} is not known, allowed are {', '.join(PARTS)}")
         path = evidence_path(self.folder, self.split)
         if self.overwrite:
-            path.unlink(missing_ok=True)
+            _forget_other_format(path)
         origin = self.subject.provenance()
         for name in chosen:
-            if name != "predictions" and is_of(read_evidence(path).get(name, {}), origin):
+            if not self.overwrite and name != "predictions" and is_of(read_evidence(path).get(name, {}), origin):
                 yield name, True
                 continue
             yield name, False
             found = PARTS[name](self)
             write_section(path, name, found, origin, self.resampling)
             yield name, True
+
+
+def _forget_other_format(path: Path) -> None:
+    """Removes an evidence file that cannot be added to, such as one of an earlier version."""
+    try:
+        read_evidence(path)
+    except ValueError:
+        path.unlink()
 
 
 def _predictions(examination: Examination) -> Found:

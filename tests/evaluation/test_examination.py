@@ -113,6 +113,15 @@ def test_what_is_there_is_not_done_again(examined, tmp_path):
     assert (folder / "test_evidence.json").read_text() == before
     anew = examine(folder, "predicted_mask", overwrite=True)
     assert anew == [("predicted_mask", False), ("predicted_mask", True)]
+    assert list(read_evidence(folder / "test_evidence.json")) == list(PARTS)
+
+
+def test_a_file_of_an_earlier_version_is_replaced_when_asked_for(run):
+    (run / "test_evidence.json").write_text('{"format": "kdmri-evidence-1"}')
+    with pytest.raises(ValueError, match="--overwrite"):
+        examine(run, "predicted_mask")
+    examine(run, "predicted_mask", overwrite=True)
+    assert list(read_evidence(run / "test_evidence.json")) == ["predicted_mask"]
 
 
 def test_an_examination_goes_on_where_it_stopped(run):
