@@ -51,16 +51,16 @@ CORRUPTIONS = (
         "noise",
         "Rician noise",
         "% of full brightness",
-        (2.0, 4.0, 7.0, 11.0, 16.0),
+        (1.0, 2.0, 4.0, 6.0, 9.0),
         intensity.rician_noise,
         intensity.draw_noise,
     ),
-    Corruption("blur", "Blur", "% of the field of view", (0.5, 0.8, 1.2, 1.7, 2.4), space.gaussian_blur),
+    Corruption("blur", "Blur", "% of the field of view", (0.4, 0.7, 1.0, 1.5, 2.0), space.gaussian_blur),
     Corruption(
         "bias_field",
         "Bias field",
         "times the lowest gain",
-        (1.5, 2.5, 4.0, 8.0, 16.0),
+        (1.5, 2.5, 4.0, 6.0, 10.0),
         intensity.bias_field,
         intensity.draw_bias,
     ),
@@ -76,7 +76,7 @@ CORRUPTIONS = (
         "ghosting",
         "Ghosting",
         "% of every n-th line lost",
-        (20.0, 40.0, 60.0, 80.0, 100.0),
+        (20.0, 40.0, 70.0, 100.0, 140.0),
         kspace.ghosting,
         kspace.draw_ghosts,
     ),
@@ -84,12 +84,12 @@ CORRUPTIONS = (
         "contrast",
         "Contrast",
         "as gamma or its inverse",
-        (1.2, 1.5, 2.0, 2.7, 3.5),
+        (1.15, 1.35, 1.6, 2.0, 2.5),
         intensity.gamma,
         intensity.draw_direction,
     ),
     Corruption(
-        "resolution", "Resolution", "% of the field of view a pixel", (1.5, 2.0, 3.0, 4.0, 5.0), space.coarse_pixels
+        "resolution", "Resolution", "% of the field of view a pixel", (1.25, 1.6, 2.2, 3.0, 4.0), space.coarse_pixels
     ),
     Corruption(
         "rotation",

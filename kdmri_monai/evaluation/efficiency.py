@@ -1,12 +1,14 @@
 """What a network costs: parameters, arithmetic, bytes, time."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdmri_monai.evaluation.latency import latency
@@ -48,7 +50,8 @@ def multiply_accumulates(network: nn.Module, image_shape: Sequence[int]) -> int:
     """Multiply-accumulates of one image in matrix products, convolutions and attention.
 
     These are the operations that ``torch.utils.flop_counter`` counts, two operations each; sums, norms, activations and
-    pooling are not among them.
+    pooling are not among them. Attention is counted as its matrix products, without a fused kernel: the counter does
+    not know those of the CPU and would leave them out.
 
     Args:
         network: Masks that it wants are zeros.
@@ -60,7 +63,7 @@ def multiply_accumulates(network: nn.Module, image_shape: Sequence[int]) -> int:
         key: torch.zeros(1, dtype=torch.bool, device=like.device) if key.startswith("has_") else torch.zeros_like(image)
         for key in getattr(network, "privileged_keys", ())
     }
-    with evaluating(network), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(network), torch.no_grad(), _plain_attention(), FlopCounterMode(display=False) as counter:
         network(image, **privileged)
     return counter.get_total_flops() // 2
 
@@ -68,3 +71,15 @@ def multiply_accumulates(network: nn.Module, image_shape: Sequence[int]) -> int:
 def state_bytes(network: nn.Module) -> int:
     """Bytes of all parameters and buffers of the state dict."""
     return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as matrix products inside the block: neither fused kernels nor the fast path of whole layers."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

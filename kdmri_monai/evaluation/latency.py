@@ -13,8 +13,10 @@ from kdmri_monai.networks.dry_run import evaluating
 
 WARM_UP = 5
 REPEATS = 50
+FEWEST = 10
+"""Repeats that are done however long they take, so that a 95th percentile is not that of one call."""
 LONGEST = 10.0
-"""Seconds after which no further repeat is begun."""
+"""Seconds of warm-up and repeats after which, beyond ``FEWEST``, no further repeat is begun."""
 
 
 def latency(
@@ -33,7 +35,7 @@ def latency(
         device: ``cpu`` or ``cuda``; on the latter every call is waited for.
         threads: Threads of one operation on the CPU, as they were afterwards; ``None`` leaves them.
         batch: Images a call.
-        repeats: Calls at most; fewer where they take longer than ten seconds together.
+        repeats: Calls at most; fewer, but not fewer than ten, where they take longer than ten seconds together.
 
     Returns:
         ``device``, ``threads`` (``None`` on CUDA), ``batch``, ``p50_ms`` and ``p95_ms`` of a call, ``repeats``.
@@ -87,7 +89,7 @@ def _timed(
         now = time.perf_counter()
         if number >= WARM_UP:
             yield now - start
-            if now - began > LONGEST:
+            if number + 1 >= WARM_UP + FEWEST and now - began > LONGEST:
                 return
 
 

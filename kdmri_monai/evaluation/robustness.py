@@ -55,8 +55,8 @@ def robustness(
         chance; ``mean_relative_degradation`` over the corruptions. Numbers are ``{"value", "low", "high"}``.
 
     Raises:
-        ValueError: A batch lacks a key, or images outside 0..1.
-        PredictionError: No slices, an id that repeats, or a probability that is not finite.
+        ValueError: No slices, a batch lacks a key, or images outside 0..1.
+        PredictionError: An id repeats, or a probability is not finite.
     """
     answers = Answers(classes)
     for batch in batches:
@@ -67,8 +67,10 @@ def robustness(
                 shown = corrupt(slices, corruption, severity, seed)
                 logits[_key(corruption, severity)] = answer(network, shown)
         answers.add(slices, logits)
+    if not len(answers):
+        raise ValueError("there are no slices to corrupt")
     tables = answers.tables()
-    intact = answers.tables()[INTACT]
+    intact = tables[INTACT]
     found = bootstrap(intact, _statistic(tables, corruptions), resampling)
     return {
         "slices": len(intact),

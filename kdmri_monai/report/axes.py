@@ -48,7 +48,7 @@ class Style:
 
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, INK, ORANGE, SKY)
 DASHES = ("solid", (0, (5, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (1.2, 1.2)), (0, (9, 2)))
-MARKERS = "os^DvPXp*"
+MARKERS = "os^Dv<>ph"
 
 
 def style(place: int) -> Style:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdmri_monai.evaluation.history import Column, History
 from kdmri_monai.report.axes import (
     INK,
+    MUTED,
     PANEL,
     PAPER,
     SMALL,
@@ -47,7 +48,7 @@ def arm_curves(arms: Mapping[str, Sequence[History]]) -> dict[str, Figure]:
     for name, runs in arms.items():
         figures[name] = new_figure(4.7)
         _draw_arm(figures[name].subplots(2, 1, sharex=True), name, runs, limits)
-        key_below(figures[name], _key(runs))
+        key_below(figures[name], _key([runs]))
     return figures
 
 
@@ -68,7 +69,7 @@ def arm_columns(arms: Mapping[str, Sequence[History]]) -> Figure:
         _draw_arm(column, name, runs, limits)
     for axes in grid[:, 1:].flat:
         axes.set_ylabel("")
-    key_below(figure, _key([run for runs in arms.values() for run in runs]))
+    key_below(figure, _key(list(arms.values())))
     return figure
 
 
@@ -147,17 +148,20 @@ def _mark_best(column: Sequence[Axes], runs: Sequence[History]) -> None:
         column[1].plot(run.epochs[at], score, "o", color=VALIDATION, mec=PAPER, mew=0.8, ms=5.5)
     epochs = sorted(int(run.epochs[at]) for run, at in best)
     words = f"best: epoch{'s' if len(epochs) > 1 else ''} {', '.join(map(str, epochs))}"
-    column[1].text(
-        0.98, 0.05, words, transform=column[1].transAxes, ha="right", fontsize=SMALL, color=INK, fontweight="bold"
-    )
+    look: dict[str, Any] = {"fontsize": SMALL, "color": INK, "fontweight": "bold"}
+    behind = {"facecolor": PAPER, "lw": 0, "pad": 1.5}
+    column[1].text(0.98, 0.05, words, transform=column[1].transAxes, ha="right", bbox=behind, **look)
 
 
-def _key(runs: Sequence[History]) -> list[Line2D]:
-    key = []
+def _key(arms: Sequence[Sequence[History]]) -> list[Line2D]:
+    key, runs = [], [run for arm in arms for run in arm]
     for split, (colour, dash) in SPLITS.items():
         n = sorted({run.n[split] for run in runs if split in run.n})
         words = f"{split}, n = {' or '.join(f'{number:,}' for number in n)} slices" if n else split
         key.append(Line2D([], [], color=colour, ls=dash, lw=1.3 * WIDTH, label=words))
     dot: dict[str, Any] = {"color": VALIDATION, "marker": "o", "ls": "none", "ms": 5.5}
     key.append(Line2D([], [], **dot, label="epoch of the best validation balanced accuracy"))
+    if max(map(len, arms)) > 1:
+        counts = " or ".join(map(str, sorted({len(arm) for arm in arms})))
+        key.append(Line2D([], [], color=MUTED, lw=0.6, label=f"thin: {counts} runs; strong: their mean"))
     return key

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from kdmri_monai.report.axes import (
     BLUE,
+    FAINT,
     INK,
     MUTED,
     PAPER,
@@ -28,6 +29,11 @@ from kdmri_monai.report.number_words import Bounded, in_words
 NOTHING: Bounded = (math.nan, math.nan, math.nan)
 LINE = 0.155
 """Height of a line of text, inches."""
+
+BAND = 0.42
+"""Half the height of the band of an interval, lines."""
+
+GRID: dict[str, Any] = {"color": FAINT, "lw": 0.6, "zorder": 0.5}
 
 LETTERS = 34
 """Letters of a label that stand beside the number."""
@@ -61,7 +67,7 @@ class ForestScale:
         scale: Factor from the numbers to the axis, 100 for percent.
         digits: Digits after the point.
         signed: Whether the numbers are differences.
-        reference: Where a dashed line stands, in the unit of the numbers; ``None`` for none.
+        reference: Where a line stands, in the unit of the numbers; ``None`` for none.
         level: Nominal coverage of the intervals, 0..1.
         warning: What a warning means, for the key.
     """
@@ -92,19 +98,21 @@ def forest_figure(rows: Sequence[ForestRow], scale: ForestScale) -> Figure:
     height = sum(len(text) + 1.0 + 1.25 * head for text, head in zip(lines, heads, strict=True))
     figure = new_figure(LINE * height + 0.75 + 0.17 * _key_lines(rows, scale))
     axes = figure.subplots()
-    place = 0.0
+    place, bands = 0.0, list[float]()
     for row, text, head in zip(rows, lines, heads, strict=True):
         if head:
             place += 1.25
             _write(axes, place - 0.45, row.group, fontweight="bold")
-        place = _draw_row(axes, row, text, place, scale)
+        _draw_row(axes, row, text, place, scale)
+        place += len(text) + 1.0
+        bands.append(place - 0.6)
     axes.set_ylim(height + 0.1, -0.1)
-    _finish(axes, scale)
+    _finish(axes, scale, bands)
     key_below(figure, _key(rows, scale))
     return figure
 
 
-def _draw_row(axes: Axes, row: ForestRow, text: Sequence[str], place: float, scale: ForestScale) -> float:
+def _draw_row(axes: Axes, row: ForestRow, text: Sequence[str], place: float, scale: ForestScale) -> None:
     for number, line in enumerate(text):
         _write(axes, place + number + 0.55, line)
     _write(axes, place + 0.55, in_words(row.number, scale.scale, scale.digits, scale.signed), right=True)
@@ -118,7 +126,6 @@ def _draw_row(axes: Axes, row: ForestRow, text: Sequence[str], place: float, sca
     colour, marker = (VERMILION, "D") if row.warns else (BLUE, "o")
     axes.hlines(y, low, high, color=colour, lw=1.6)
     axes.plot(value, y, marker, color=colour, mec=PAPER, mew=0.6, ms=6)
-    return place + len(text) + 1.0
 
 
 def _write(axes: Axes, y: float, words: str, right: bool = False, **text: Any) -> None:
@@ -127,13 +134,21 @@ def _write(axes: Axes, y: float, words: str, right: bool = False, **text: Any) -
     axes.text(x, y, words, transform=across, ha=align, va="center", fontsize=SMALL, color=INK, **text)
 
 
-def _finish(axes: Axes, scale: ForestScale) -> None:
-    frame(axes, "x")
+def _finish(axes: Axes, scale: ForestScale, bands: Sequence[float]) -> None:
+    """Lines of the grid and of the reference stand behind the intervals alone, never behind words."""
+    frame(axes)
+    axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.margins(x=0.04)
     if scale.reference is not None:
-        axes.axvline(scale.scale * scale.reference, color=INK, lw=0.8, ls=(0, (4, 2)), zorder=0.9)
+        for y in bands:
+            axes.plot([scale.scale * scale.reference] * 2, [y - BAND, y + BAND], color=INK, lw=1.0, zorder=0.9)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high)
+    for tick in axes.get_xticks():
+        if low <= tick <= high:
+            axes.vlines([tick] * len(bands), *zip(*((y - BAND, y + BAND) for y in bands), strict=True), **GRID)
     name_axes(axes, scale.title)
 
 

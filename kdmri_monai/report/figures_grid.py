@@ -14,11 +14,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from kdmri_monai.report.axes import GREEN, INK, SKY, SMALL, VERMILION, key_below, new_figure
+from kdmri_monai.report.axes import DOTS, GREEN, INK, LABEL, SKY, SMALL, VERMILION
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
-CELL = 1.42
-"""Width of a slice, inches."""
+CELL, GAP, WORDS, HEAD, FOOT = 1.68, 0.1, 0.4, 0.2, 0.68
+"""Inches: width of a slice, between slices, for the words above one, above all and below all."""
+
+TISSUE = "#808080"
+KEY: dict[str, Any] = {
+    "loc": "lower left",
+    "fontsize": SMALL,
+    "labelcolor": INK,
+    "frameon": False,
+    "borderaxespad": 0.3,
+}
 
 STRONGEST = 0.6
 """Opacity of the hottest place; heat fades to nothing, so that the slice stays visible."""
@@ -67,20 +76,20 @@ def prediction_grid(cells: Sequence[GridCell], columns: int = 4, total: int | No
         raise ValueError(f"{len(cells)} slices in {columns} columns: at least one of each is needed")
     for cell in cells:
         _check(cell)
-    ordered = mistakes_first(cells)
-    wide = min(columns, len(cells))
+    wide = max(2, min(columns, len(cells)))
     rows = -(-len(cells) // wide)
-    heated = any(cell.heat is not None for cell in cells)
-    figure = new_figure((CELL + 0.42) * rows + 0.75, max(CELL * wide + 0.2, 3.0))
-    figure.suptitle(_heading(cells, total), fontsize=9, color=INK, x=0.01, ha="left")
-    grid = figure.subplots(rows, wide, squeeze=False)
-    for axes in grid.flat[len(cells) :]:
-        axes.set_axis_off()
-    for axes, cell in zip(grid.flat, ordered, strict=False):
-        _draw(axes, cell)
-    if heated:
-        _heat_scale(figure, list(grid.flat))
-    key_below(figure, _key(cells), columns=1 if wide < 4 else 3)
+    width, height = wide * (CELL + GAP) + GAP, HEAD + rows * (WORDS + CELL) + FOOT
+    figure = Figure(figsize=(width, height), dpi=DOTS)
+    for place, cell in enumerate(mistakes_first(cells)):
+        left = GAP + place % wide * (CELL + GAP)
+        bottom = height - HEAD - (place // wide + 1) * (WORDS + CELL)
+        _draw(figure.add_axes((left / width, bottom / height, CELL / width, CELL / height)), cell)
+    heading: dict[str, Any] = {"x": GAP / width, "y": 1 - 0.06 / height, "ha": "left", "va": "top"}
+    figure.suptitle(_heading(cells, total), fontsize=LABEL, color=INK, **heading)
+    figure.legend(handles=_key(cells), **KEY)
+    if any(cell.heat is not None for cell in cells):
+        left = width - GAP - 0.85 * CELL
+        _heat_scale(figure, figure.add_axes((left / width, 0.36 / height, 0.72 * CELL / width, 0.08 / height)))
     return figure
 
 
@@ -108,8 +117,7 @@ def _draw(axes: Axes, cell: GridCell) -> None:
     mark = RIGHT if cell.right else WRONG
     above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom", "color": INK}
     said = f"{mark} Pred: {_short(cell.predicted)} {_probability(cell.probability)}"
-    weight = "normal" if cell.right else "bold"
-    axes.annotate(said, (0, 1), (0, 13), fontsize=SMALL, fontweight=weight, **above)
+    axes.annotate(said, (0, 1), (0, 13), fontsize=SMALL, **above)
     axes.annotate(f"True: {_short(cell.true)}", (0, 1), (0, 3), fontsize=SMALL, **above)
 
 
@@ -130,12 +138,12 @@ def _faded_heat() -> ListedColormap:
 HEAT = _faded_heat()
 
 
-def _heat_scale(figure: Figure, beside: list[Axes]) -> None:
-    scale = figure.colorbar(ScalarMappable(Normalize(0.0, 1.0), HEAT), ax=beside, shrink=0.6, aspect=30, pad=0.02)
-    scale.ax.set_facecolor("#808080")
-    scale.set_ticks([0.0, 0.5, 1.0])
+def _heat_scale(figure: Figure, place: Axes) -> None:
+    place.set_facecolor(TISSUE)
+    scale = figure.colorbar(ScalarMappable(Normalize(0.0, 1.0), HEAT), cax=place, orientation="horizontal")
+    scale.set_ticks([0.0, 0.5, 1.0], labels=["0", "half", "most"])
     scale.ax.tick_params(labelsize=SMALL, colors=INK, length=2)
-    scale.set_label("Heat (part of the slice's maximum)", fontsize=SMALL, color=INK)
+    place.set_title("Heat of a slice", fontsize=SMALL, color=INK, pad=2)
     scale.outline.set_visible(False)
 
 

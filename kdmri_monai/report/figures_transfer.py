@@ -18,7 +18,7 @@ from kdmri_monai.report.number_words import Bounded
 NEAR = 0.06
 """Costs that differ by less than this part of the axis stand in one column."""
 
-LINE, DODGE, ASIDE = 10.5, 8.0, 12.0
+LINE, DODGE, ASIDE = 10.5, 6.0, 12.0
 """Distance of names, of the points of one column, and of the names from them, points of paper."""
 
 
@@ -40,7 +40,7 @@ class CostPoint:
 def transfer_figure(points: Sequence[CostPoint], accuracy: str, cost: str) -> Figure:
     """Accuracy with its interval over the cost, logarithmic; names stand beside the points.
 
-    Networks of about the same cost stand side by side, a few points of paper apart.
+    Networks of about the same cost stand side by side, a few points of paper apart, and the figure says so.
 
     Args:
         points: One a network.
@@ -60,6 +60,8 @@ def transfer_figure(points: Sequence[CostPoint], accuracy: str, cost: str) -> Fi
     frame(axes)
     name_axes(axes, cost, accuracy)
     _set_limits(axes, points)
+    if any(len(column) > 1 for column in columns([point.cost for point in points])):
+        axes.set_title("side by side: about the same cost", fontsize=SMALL, color=MUTED, loc="right")
     figure.draw_without_rendering()  # places the axes, in whose points names and columns are set
     _name_points(axes, points, _draw_points(axes, points))
     return figure

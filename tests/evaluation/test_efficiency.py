@@ -5,6 +5,7 @@ import torch
 from monai.networks.blocks import SABlock
 from torch import nn
 
+from kdmri_monai.evaluation import latency as clock
 from kdmri_monai.evaluation.efficiency import efficiency, multiply_accumulates, state_bytes
 from kdmri_monai.evaluation.latency import WARM_UP, latency
 
@@ -52,6 +53,27 @@ def test_multiply_accumulates_of_attention():
     assert multiply_accumulates(Attention(), (1, tokens, width)) == products + scores
 
 
+@pytest.mark.parametrize("whole_layer", [False, True])
+def test_attention_in_fused_kernels_is_counted_too(whole_layer):
+    tokens, width, hidden = 20, 24, 48
+
+    class Fused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(width, 4, hidden, batch_first=True)
+            self.block = layer if whole_layer else layer.self_attn
+
+        def forward(self, image):
+            x = image[:, 0]
+            return self.block(x) if whole_layer else self.block(x, x, x, need_weights=False)[0]
+
+    attention = 4 * tokens * width * width + 2 * tokens * tokens * width  # projections; similarity and weighted sum
+    before = torch.backends.mha.get_fastpath_enabled()
+    found = multiply_accumulates(Fused(), (1, tokens, width))
+    assert found == attention + whole_layer * 2 * tokens * width * hidden
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
 def test_bytes_are_those_of_parameters_and_buffers():
     parameters, buffers = 8 * 9 + 8 + 8 + 8 + 24 + 3, 8 + 8
     assert state_bytes(Pooled()) == 4 * (parameters + buffers) + 8  # the counter of batches is int64
@@ -76,6 +98,12 @@ def test_a_clock_warms_up_and_counts():
     found = latency(network, (1, 16, 16), repeats=4)
     assert network.calls == WARM_UP + 4
     assert found["repeats"] == 4
+
+
+@pytest.mark.parametrize(("asked", "done"), [(4, 4), (40, clock.FEWEST)])
+def test_a_clock_that_has_run_too_long_still_has_enough_calls_for_a_percentile(asked, done, monkeypatch):
+    monkeypatch.setattr(clock, "LONGEST", 0.0)
+    assert latency(Pooled(), (1, 16, 16), repeats=asked)["repeats"] == done
 
 
 def test_time_grows_with_the_work():

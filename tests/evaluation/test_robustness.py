@@ -90,6 +90,11 @@ def test_a_network_at_chance_has_nothing_to_lose(batches):
     assert np.isnan(section["mean_relative_degradation"]["value"])
 
 
+def test_no_slices_are_refused():
+    with pytest.raises(ValueError, match="no slices to corrupt"):
+        robustness(Brightness(), [], "cpu", CLASSES, FEW)
+
+
 def test_a_teacher_is_given_the_mask_where_the_head_is(batches):
     class Teacher(Brightness):
         privileged_keys = ("mask",)
