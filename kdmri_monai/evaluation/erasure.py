@@ -67,7 +67,7 @@ def keep_tumour(images: Tensor, mask: Tensor, fill: Fill = "black", dilate: int 
 
 
 @torch.no_grad()
-def keep_background(images: Tensor, mask: Tensor, side: int, fill: Literal["mean", "black"] = "mean") -> Tensor:
+def keep_background(images: Tensor, mask: Tensor, side: int, fill: Fill = "mean") -> Tensor:
     """Slices with a square in place of the tumour, as large in every slice.
 
     The square is centred on the tumour's bounding box and moved into the image where it would leave it, so that it

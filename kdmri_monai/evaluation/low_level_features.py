@@ -126,7 +126,7 @@ def extent(head: NDArray[np.bool_]) -> Array:
     """Share of the image that the head takes, and its bounding box in shares of the image, shape ``(N, 5)``."""
     columns = [head.mean((1, 2))]
     for axis in (2, 1):
-        taken = head.any(axis=axis)
+        taken = np.any(head, axis=axis)
         some = taken.any(axis=1)
         first, last = taken.argmax(axis=1), taken.shape[1] - taken[:, ::-1].argmax(axis=1)
         columns += [np.where(some, place, 0) / taken.shape[1] for place in (first, last)]

@@ -48,10 +48,13 @@ class SliceBatch:
         """The slices with these numbers, or where a boolean tensor is true."""
         rows = rows.to(self.image.device)
         numbers = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
-        tensors = (part[numbers] for part in (self.image, self.mask, self.has_mask, self.label))
         places = numbers.tolist()
-        names = (tuple(part[row] for row in places) for part in (self.id, self.patient, self.family))
-        return SliceBatch(*tensors, *names)
+
+        def named(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(names[place] for place in places)
+
+        tensors = self.image[numbers], self.mask[numbers], self.has_mask[numbers], self.label[numbers]
+        return SliceBatch(*tensors, named(self.id), named(self.patient), named(self.family))
 
     def with_image(self, image: Tensor, mask: Tensor | None = None) -> "SliceBatch":
         """The same slices with other pixels, and another mask where it moved with them."""

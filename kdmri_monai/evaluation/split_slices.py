@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from kdmri_monai.evaluation.slice_batches import NAMES, SliceBatch, read_batch
+from kdmri_monai.evaluation.slice_batches import SliceBatch, read_batch
 
 
 def whole_split(batches: Iterable[Mapping[str, Any]]) -> SliceBatch:
@@ -32,8 +32,12 @@ def joined(parts: Iterable[SliceBatch]) -> SliceBatch:
     sizes = sorted({tuple(part.image.shape[1:]) for part in parts})
     if len(sizes) > 1:
         raise ValueError(f"images are of different sizes: {', '.join(map(str, sizes))}")
-    tensors = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in ("image", "mask", "has_mask", "label")
-    }
-    names = {name: tuple(value for part in parts for value in getattr(part, name)) for name in NAMES}
-    return SliceBatch(**tensors, **names)
+    return SliceBatch(
+        image=torch.cat([part.image for part in parts]),
+        mask=torch.cat([part.mask for part in parts]),
+        has_mask=torch.cat([part.has_mask for part in parts]),
+        label=torch.cat([part.label for part in parts]),
+        id=tuple(name for part in parts for name in part.id),
+        patient=tuple(name for part in parts for name in part.patient),
+        family=tuple(name for part in parts for name in part.family),
+    )

@@ -18,8 +18,8 @@ FEW = Resampling(300)
 SIZE, PATCH = 32, 5
 CLASSES = ("smooth", "lobed", "ringed")
 LEVELS = torch.tensor([0.5, 0.7, 0.9])
-NAMES = ["intact", "erased_mean", "erased_black", "erased_inpaint", "tumour_only", "background_only"]
-JUDGED = [*NAMES[1:4], NAMES[5]]
+NAMES = ["intact", "erased_mean", "erased_black", "erased_inpaint", "erased_matched", "tumour_only", "background_only"]
+JUDGED = [*NAMES[1:5], NAMES[6]]
 
 
 class Brightest(nn.Module):
@@ -115,6 +115,10 @@ def test_the_square_hides_the_size_that_other_holes_show():
     found = controls(Holes(), marked_slices(sides=(4, 5, 6)), margin=0)
     assert found["erased_black"].value == 1
     assert found["background_only"].value == pytest.approx(1 / 3)
+    assert found["erased_matched"].value == pytest.approx(1 / 3)
+    assert found["erased_black"].low > found["erased_black"].null_high
+    assert found["erased_black"].caught is None
+    assert "the hole may have told" in found["erased_black"].explains
     assert "6 pixels a side" in found["background_only"].explains
 
 
@@ -129,7 +133,7 @@ def test_slices_with_tumours_larger_than_the_square_are_left_out_and_counted():
 def test_tumours_that_leave_no_room_for_a_square_leave_the_other_rows():
     found = controls(Brightest(), marked_slices(sides=(6, 6, 6)), margin=13)
     assert np.isnan(found["background_only"].value)
-    assert "a square of 32 pixels would leave nothing" in found["background_only"].explains
+    assert "a square of one side would leave nothing" in found["background_only"].explains
     assert found["erased_black"].value == pytest.approx(1 / 3)
 
 
