@@ -50,7 +50,7 @@ def as_batch(slices):
     }
 
 
-def small_network(width=12):
+def small_network(width=10):
     def block(channels, more):
         return [nn.Conv2d(channels, more, 3, padding=1, bias=False), nn.BatchNorm2d(more), nn.ReLU(), nn.MaxPool2d(2)]
 
@@ -59,7 +59,7 @@ def small_network(width=12):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 3))
 
 
-def trained(slices, epochs=20, batch=32):
+def trained(slices, epochs=16, batch=32):
     torch.manual_seed(0)
     network, count = small_network().train(), len(slices["label"])
     optimiser = torch.optim.AdamW(network.parameters(), 1e-2, weight_decay=1e-3)
@@ -79,8 +79,10 @@ def untrained(slices, seed):
     torch.manual_seed(seed)
     network = small_network().train()
     with torch.no_grad():
-        for _ in range(30):
-            network(slices["image"])
+        for layer in network:
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 1.0
+        network(slices["image"])
         logits = network.eval()(slices["image"])
         network[-1].weight /= logits.std(dim=0)[:, None]
         network[-1].bias.copy_((network[-1].bias - logits.mean(dim=0)) / logits.std(dim=0))
