@@ -33,7 +33,7 @@ def report(
     folder = out.with_name(f"{out.stem}_figures") if figures is None else figures
     with told_to_the_user(), console.status("writing the page"):
         files = write_report(gather(runs, split, reference, data), out, folder)
-    typer.echo(f"{out}\n{folder}: {len(files) - 1} figures")
+    typer.echo(f"{out}\n{folder}: {len(files) - 1} files, figures as PNG and PDF")
 
 
 @app.command()
