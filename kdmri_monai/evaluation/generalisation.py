@@ -40,10 +40,7 @@ class GeneralisationGap:
 
 
 def chosen_place(history: History) -> int:
-    """Position of the epoch whose weights are kept, as the bundle chooses it.
-
-    It is that of the highest validation balanced accuracy, of equals the one with the lowest validation loss, of equals
-    the first.
+    """Position of the epoch whose weights are kept, see ``History.best``.
 
     Args:
         history: Numbers of a run, from ``read_history``.
@@ -51,12 +48,10 @@ def chosen_place(history: History) -> int:
     Raises:
         ValueError: No epoch has a validation balanced accuracy.
     """
-    score = history.column("validation", "balanced_accuracy")
-    loss = history.column("validation", "loss")
-    validated = np.flatnonzero(~np.isnan(score))
-    if not validated.size:
+    best = history.best()
+    if best is None:
         raise ValueError("no epoch has a validation balanced_accuracy")
-    return int(min(validated, key=lambda place: (-score[place], inf if np.isnan(loss[place]) else loss[place])))
+    return best
 
 
 def gap_at(history: History, place: int) -> GeneralisationGap:

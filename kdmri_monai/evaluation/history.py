@@ -46,9 +46,16 @@ class History:
         return tuple(sorted((name for name in names if name not in METRICS), key=lambda name: name != "loss"))
 
     def best(self) -> int | None:
-        """Position of the first highest validation balanced accuracy; ``None`` without validation."""
-        score = self.column("validation", "balanced_accuracy")
-        return None if np.isnan(score).all() else int(np.nanargmax(score))
+        """Position of the epoch whose weights are kept, as the bundle chooses it; ``None`` without validation.
+
+        It is that of the highest validation balanced accuracy, of equals the one with the lowest validation loss, of
+        equals the first.
+        """
+        score, loss = (self.column("validation", name) for name in ("balanced_accuracy", "loss"))
+        validated = np.flatnonzero(~np.isnan(score)).tolist()
+        if not validated:
+            return None
+        return int(min(validated, key=lambda at: (-score[at], math.inf if math.isnan(loss[at]) else loss[at])))
 
 
 def read_history(folder: Path) -> History:
