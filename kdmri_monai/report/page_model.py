@@ -45,11 +45,18 @@ class Column:
         title: Its heading.
         numeric: Whether it is set flush right.
         hint: What the heading means, below it.
+
+    Raises:
+        ValueError: A heading without a word: it could not be read out, nor sorted by.
     """
 
     title: str
     numeric: bool = False
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.title.strip():
+            raise ValueError("a column has no heading")
 
 
 @dataclass(frozen=True)

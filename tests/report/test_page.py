@@ -130,6 +130,11 @@ def test_a_figure_may_refer_to_itself():
     assert 'href="#a"' in render(page_of(FigureBlock("figure", "F", "c", svg)))
 
 
+def test_a_column_without_a_heading_is_refused():
+    with pytest.raises(ValueError, match="heading"):
+        Column(" ")
+
+
 def test_a_row_of_other_length_is_refused():
     wrong = Table("wrong", "W", "", (Column("a"), Column("b")), ((Cell("1"),),))
     with pytest.raises(ValueError, match="'wrong' has 2 columns and a row of 1"):

@@ -51,7 +51,7 @@ def _taken_over(material: Material) -> list[Any]:
         missing = "teacher" if teacher is None else "baseline" if baseline is None else "distilled student"
         return [Text(f"No {missing} is among the runs, so nothing can be said of what was taken over.", "note")]
     found = {one.name: transfer(one.tables, baseline.tables, teacher.tables[0]) for one in students}
-    columns = [Column("")] + [Column(name, numeric=True) for name in found]
+    columns = [Column("Measure")] + [Column(name, numeric=True) for name in found]
     rows = [
         _row("Retention, % of the teacher's balanced accuracy", found, lambda one: percent_cell(one["retention"])),
         _row("Gap to the teacher closed, %", found, _gap_closed),
