@@ -230,12 +230,15 @@ def _bounds_at_limit(sample: _Sample, stratum: NDArray[np.int64], level: float, 
 
 
 def _bounds_without_error(sample: _Sample, stratum: NDArray[np.int64], level: float, limits: Bounds | None) -> Bounds:
-    """At a limit, every family of the classes that the metric is made of counts as one observation."""
+    """Every family of the classes that the metric is made of counts as one observation; a difference stays as it is.
+
+    So where every class is right or wrong as a whole: its families do not differ, but others might.
+    """
     alone = ~np.isnan(sample.alone)
     made_of = stratum[np.isin(stratum, np.unique(stratum)[alone])] if alone.any() else stratum
     degrees = spread_of(np.zeros(len(made_of)), made_of).degrees
     if not degrees:
         return np.nan, np.nan
-    if limits is None or min(sample.estimate - limits[0], limits[1] - sample.estimate) > ZERO:
+    if limits is None:
         return sample.estimate, sample.estimate
     return score_bounds(sample.estimate, len(made_of), degrees, level, limits)

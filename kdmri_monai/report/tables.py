@@ -154,7 +154,7 @@ def _caption(comparison: Comparison) -> str:
         if row.leaky:
             sentences.append(f"{escape(row.name)} is leaky, its numbers mean little: {escape(row.leaky)}.")
     if any(interval.low == interval.high for interval in _intervals(comparison)):
-        sentences.append("An interval without width: no error, or no difference, was seen that could be drawn again.")
+        sentences.append("An interval without width: no difference was seen that could be drawn again.")
     return " ".join(sentences)
 
 

@@ -106,6 +106,20 @@ def test_bounds_of_a_difference_are_t_standard_errors_away(make_predictions):
     assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_class_that_is_wrong_as_a_whole_beside_classes_that_are_right_does_not_make_an_estimate_certain(
+    predictions,
+):
+    decided = with_prediction(predictions, np.where(predictions.label == 2, 0, predictions.label))
+    interval = bootstrap(decided)["balanced_accuracy"]
+    families = len(set(predictions.family))
+    quantile = t.ppf(0.975, families - 3)  # Wilson, one observation a family, t with a degree lost for each class
+    penalty = quantile**2 / families
+    reach = np.sqrt(penalty * 2 / 9 + penalty**2 / 4) / (1 + penalty)
+    centre = (2 / 3 + penalty / 2) / (1 + penalty)
+    assert interval.estimate == pytest.approx(2 / 3)
+    assert (interval.low, interval.high) == (pytest.approx(centre - reach), pytest.approx(centre + reach))
+
+
 def test_slices_of_a_family_make_the_interval_wider_than_slices_alone(predictions):
     alone = Predictions(predictions.id, predictions.id, predictions.id, predictions.label, predictions.probabilities)
     widths = [high.high - high.low for high in (bootstrap(table)["accuracy"] for table in (predictions, alone))]
