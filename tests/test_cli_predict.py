@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -43,11 +44,11 @@ def student(head):
     return GeometryClassifier(backbone, taps, 3, (1, SIDE, SIDE)) if head else backbone
 
 
-def write_run(folder, network, overlays, side=SIDE):
+def write_run(folder, network, overlays, side=SIDE, dataset="gone"):
     """A run folder as training by ``monai.bundle`` leaves it, with overrides that are in its command line alone."""
     folder.mkdir()
     files = [str(CONFIGS / f"{name}.json") for name in ("train", *overlays)]
-    command = ["monai.bundle", "run", "training", "--config_file", repr(files), "--dataset_dir", "gone"]
+    command = ["monai.bundle", "run", "training", "--config_file", repr(files), "--dataset_dir", str(dataset)]
     command += [f"--student_def#widen_factor={WIDEN}", "--image_size", str(side)]
     record = {"command": command, "settings": {"image_size": side}}
     (folder / "run.json").write_text(json.dumps(record))
@@ -156,7 +157,8 @@ def test_predictions_go_beside_the_run_unless_told_otherwise(runs, scan, tmp_pat
 @pytest.mark.parametrize(
     ("kind", "arguments", "told"),
     [
-        ("plain", ["scan.png", "--overlay"], "wants a student with a geometry head"),
+        ("plain", ["scan.png", "--slices", "3"], "expected is a:b"),
+        ("plain", ["scan.png", "--plane", "oblique"], "allowed are axial, coronal, sagittal"),
         ("plain", ["scan.txt"], "is no picture"),
         ("plain", ["missing.png"], "missing.png: file cannot be read"),
         ("plain", ["images.npy#0"], "images.npy"),
@@ -167,7 +169,7 @@ def test_predictions_go_beside_the_run_unless_told_otherwise(runs, scan, tmp_pat
 def test_wrong_input_ends_in_one_line(runs, scan, tmp_path, kind, arguments, told):
     (tmp_path / "empty").mkdir()
     run = runs.get(kind, tmp_path / kind)
-    files = [word if word.startswith("--") else tmp_path / word for word in arguments]
+    files = [tmp_path / word if "." in word else word for word in arguments]
     result = predict(run, *files, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert result.output.startswith("error: ")
@@ -184,3 +186,111 @@ def test_a_teacher_that_wants_the_mask_is_refused(scan, tmp_path):
     result = predict(run, tmp_path / "scan.png", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "wants mask, has_mask beside the image" in result.output
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory, dataset):
+    """A run whose dataset is still there, so that pictures are compared with its training slices."""
+    network = student(False)
+    with torch.no_grad():
+        network.fc.weight *= 40  # so that it is sure
+    return write_run(tmp_path_factory.mktemp("judging") / "run", network, ["baseline"], dataset=dataset)
+
+
+@pytest.fixture(scope="module")
+def answered(judging, dataset, tmp_path_factory):
+    """What is said of noise and of two slices, with overlays: result, folder."""
+    home = tmp_path_factory.mktemp("answered")
+    noise = np.random.default_rng(5).integers(0, 256, (48, 48)).astype(np.uint8)
+    Image.fromarray(noise).save(home / "noise.png")
+    rows = [f"{dataset}/images.npy#{row}" for row in (0, 5)]
+    result = predict(judging, home / "noise.png", *rows, "--overlay", "--out", home / "out")
+    return result, home / "out"
+
+
+def test_noise_is_not_called_a_tumour_and_the_reasons_have_numbers(answered):
+    result, folder = answered
+    assert result.exit_code == 0, result.output
+    noise = rows_of(folder)[0]
+    assert (noise["class"], noise["abstains"]) == ("abstains", "yes")
+    assert noise["most_probable"] in [name.replace("_", " ") for name in CLASSES]
+    assert re.search(r"not a head: mean brightness of the corners 0\.\d+; 99 % of training slices", noise["reasons"])
+    assert "noise.png: abstains; most probable:" in result.output
+    assert "    far from training data: feature distance" in result.output
+    assert "without a decision" in result.output
+
+
+def test_the_json_holds_all_that_the_table_holds_and_what_it_was_compared_with(answered, judging):
+    _, folder = answered
+    content = json.loads((folder / "predictions.json").read_text())
+    table = rows_of(folder)
+    assert content["format"] == "kdmri-predict-1"
+    assert len(content["predictions"]) == len(table) == sum(content["counts"].values())
+    for row, one in zip(table, content["predictions"], strict=True):
+        assert row["class"] == (one["class"] or "abstains")
+        assert found(row) == list(one["probabilities"].values())
+        assert one["abstains"] == (row["abstains"] == "yes") == any(reason["hard"] for reason in one["reasons"])
+        assert float(row["feature_distance"]) == pytest.approx(one["feature_distance"], rel=1e-5)
+        assert row["overlay"] == one["overlay"]
+        far = one["feature_distance"] > content["settings"]["limits"]["feature_distance"]["far"]
+        assert far == any(reason["kind"] == "far from training data" for reason in one["reasons"])
+    assert content["settings"]["trust_profile"] == str(judging / "trust.safetensors")
+    assert content["skipped"] == []
+
+
+def test_a_student_without_a_geometry_head_is_drawn_with_where_it_looks(answered):
+    _, folder = answered
+    drawn = [folder / row["overlay"] for row in rows_of(folder)]
+    assert drawn[0].name == "0001_noise.png.png"
+    for path in drawn:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        assert (np.abs(pixels[..., 0] - pixels[..., 2]) > 60).sum() > 500  # coloured heat beside a grey slice
+
+
+def test_a_bad_file_is_told_and_the_others_are_answered(runs, scan, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    files = [tmp_path / "missing.png", tmp_path / "bad.png", tmp_path / "scan.png"]
+    result = predict(runs["plain"], *files, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    [row] = rows_of(tmp_path / "out")
+    assert row["file"] == str(tmp_path / "scan.png")
+    skipped = json.loads((tmp_path / "out" / "predictions.json").read_text())["skipped"]
+    assert [Path(one["name"]).name for one in skipped] == ["missing.png", "bad.png"]
+    assert "missing.png: file cannot be read" in result.output
+
+
+def test_without_the_training_data_nothing_is_compared_and_that_is_said(runs, scan, tmp_path):
+    result = predict(runs["plain"], tmp_path / "scan.png", "--out", tmp_path / "out")
+    assert "were not compared with the training data" in result.output
+    [row] = rows_of(tmp_path / "out")
+    assert (row["abstains"], row["reasons"], row["feature_distance"]) == ("", "", "")
+
+
+def test_slices_of_a_volume_are_named_by_their_numbers(runs, tmp_path):
+    import nibabel
+
+    voxels = np.random.default_rng(4).integers(0, 900, (20, 24, 9)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1, 1, 1])), tmp_path / "head.nii.gz")
+    arguments = ["--plane", "axial", "--slices", "3:5", "--out", tmp_path / "out"]
+    assert predict(runs["plain"], tmp_path / "head.nii.gz", *arguments).exit_code == 0
+    rows = rows_of(tmp_path / "out")
+    assert [(row["slice"], row["plane"]) for row in rows] == [("3", "axial"), ("4", "axial"), ("5", "axial")]
+    assert {row["file"] for row in rows} == {str(tmp_path / "head.nii.gz")}
+
+
+def test_pictures_are_read_a_batch_at_a_time(runs, tmp_path):
+    from kdmri_monai.evaluation.prediction_pictures import Picture
+    from kdmri_monai.sharing.judged_pictures import judge_pictures
+    from kdmri_monai.sharing.open_student import open_student
+
+    read = []
+
+    def pictures():
+        for number in range(100):
+            read.append(number)
+            yield Picture(str(number), np.full((SIDE, SIDE), number, np.uint8))
+
+    judged = judge_pictures(open_student(runs["plain"], torch.device("cpu")), pictures(), batch_size=8)
+    assert next(judged).prediction.picture.name == "0"
+    assert len(read) == 8

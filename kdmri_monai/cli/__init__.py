@@ -1,6 +1,6 @@
 """``kdmri``: data, runs and networks on the command line. Training is ``python -m monai.bundle run``."""
 
-from kdmri_monai.cli import compare, datasets, examine, networks, report, runs
+from kdmri_monai.cli import audit, compare, datasets, examine, networks, pack, predict, report, runs
 from kdmri_monai.cli.application import app
 
-__all__ = ["app", "compare", "datasets", "examine", "networks", "report", "runs"]
+__all__ = ["app", "audit", "compare", "datasets", "examine", "networks", "pack", "predict", "report", "runs"]

@@ -63,12 +63,20 @@ def prepare(
     patient_pattern: Annotated[
         str | None, typer.Option(help="Regular expression that finds the patient id in a picture's file name.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes other than the three, in order: 'low grade,high grade'; a text file with one a line; "
+            "or found: as folders or labels are named."
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Reading processes; as many as processors by default.")] = None,
     strict: Annotated[bool, typer.Option(help="Stop at the first bad slice instead of skipping it.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a folder made from another source or options.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Read slices of any source into one dataset folder, split by patient family."""
+    from kdmri_monai.data.class_choice import chosen_classes
     from kdmri_monai.data.options import PrepareOptions
     from kdmri_monai.data.prepare import prepare_dataset
     from kdmri_monai.data.splits import SplitOptions
@@ -76,7 +84,12 @@ def prepare(
 
     with told_to_the_user():
         options = PrepareOptions(
-            store_size=size, workers=workers, strict=strict, overwrite=overwrite, patient_pattern=patient_pattern
+            store_size=size,
+            workers=workers,
+            strict=strict,
+            overwrite=overwrite,
+            patient_pattern=patient_pattern,
+            classes=chosen_classes(classes, source),
         )
         split = SplitOptions(folds, fold, validation, seed, folds_file, external)
         result = prepare_dataset(source, out, options, split, progress=not quiet)

@@ -56,6 +56,26 @@ def read_cjdata(data: bytes, name: str, slice_id: str, limits: ReadLimits) -> Ra
         )
 
 
+def read_cjdata_image(data: bytes, name: str, limits: ReadLimits) -> NDArray[np.generic]:
+    """The image of one ``.mat`` file; nothing else is looked at, neither label nor patient.
+
+    Args:
+        data: Content of the file.
+        name: Where it comes from, for messages.
+        limits: Largest image.
+
+    Returns:
+        Pixels, upright, shape ``(rows, columns)``.
+
+    Raises:
+        BadSliceError: Not HDF5; the image is missing, of the wrong kind or out of range.
+    """
+    with open_hdf5(data, name) as file:
+        image = read_dataset(open_group(file, name, "cjdata"), IMAGE, name, limits.side**2).T
+    check_image(image, name, IMAGE, limits)
+    return image
+
+
 def _label(struct: Any, name: str) -> int:
     """Class 0..2 of the 1..3 in the file."""
     values = read_dataset(struct, LABEL, name, _SMALL)

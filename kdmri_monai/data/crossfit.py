@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kdmri_monai.data.datalist import read_datalist, write_datalist
+from kdmri_monai.data.datalist_format import class_names
 from kdmri_monai.data.families import merge_patients
 from kdmri_monai.data.leakage import check_leakage
 from kdmri_monai.data.records import SliceRecord
 from kdmri_monai.data.stratify import family_folds
-from kdmri_monai.data.taxonomy import CLASSES, SPLITS
+from kdmri_monai.data.taxonomy import SPLITS
 
 FIELD = "crossfit"
 """Field of a datalist that says that it is one of several, and which."""
@@ -96,9 +97,10 @@ def _without(
     before = {entry["label"] for entry in datalist["training"]}
     lost = sorted(before - {entry["label"] for entry in entries["training"]})
     if lost:
+        name = class_names(datalist)[lost[0]]
         raise ValueError(
-            f"without part {part} of {origin['parts']} no {CLASSES[lost[0]]} is left to train on: its families are too "
-            "few; ask for more parts"
+            f"without part {part} of {origin['parts']} no {name} is left to train on: its families are too few; ask "
+            "for more parts"
         )
     kept = {field: value for field, value in datalist.items() if field != "counts"}  # those of the splits before
     note = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdmri_monai.data.atomic import write_atomically
-from kdmri_monai.data.datalist_format import FORMAT, check_format
+from kdmri_monai.data.datalist_format import FORMAT, check_format, class_names
 from kdmri_monai.data.families import group_families
 from kdmri_monai.data.leakage import check_leakage
 from kdmri_monai.data.published_folds import read_published_folds
@@ -21,14 +21,27 @@ from kdmri_monai.data.splits import Assignment, SplitOptions
 from kdmri_monai.data.store_path import parse_store_path
 from kdmri_monai.data.taxonomy import CLASSES, SPLITS
 
-__all__ = ["build_datalist", "check_leakage", "load_split", "read_datalist", "write_datalist"]
+__all__ = [
+    "build_datalist",
+    "check_leakage",
+    "check_num_classes",
+    "class_names",
+    "load_split",
+    "read_classes",
+    "read_datalist",
+    "write_datalist",
+]
 
 IMAGES, MASKS = "images.npy", "masks.npy"
 LOADED = ("image", "mask", "label", "patient", "family", "id", "plane", "source", "sha256")
 
 
 def build_datalist(
-    records: Sequence[SliceRecord], assignment: Assignment, options: SplitOptions, provenance: Mapping[str, Any]
+    records: Sequence[SliceRecord],
+    assignment: Assignment,
+    options: SplitOptions,
+    provenance: Mapping[str, Any],
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """The datalist of a dataset folder.
 
@@ -37,6 +50,7 @@ def build_datalist(
         assignment: Their splits and folds.
         options: How they were split.
         provenance: Further fields: ``name``, ``description``, ``source``, ``counts``, ``skipped``, ``preparation``.
+        classes: Names of the K classes.
 
     Returns:
         The datalist; entries follow the rows of the image store.
@@ -51,8 +65,8 @@ def build_datalist(
     folded = not options.external
     computed = {
         "format": FORMAT,
-        "numClasses": len(CLASSES),
-        "classes": list(CLASSES),
+        "numClasses": len(classes),
+        "classes": list(classes),
         **{f"num{split.capitalize()}": len(entries[split]) for split in SPLITS},
         "group_rule": assignment.group_rule,
         "folds": options.folds if folded else None,
@@ -112,6 +126,40 @@ def read_datalist(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
     check_format(datalist, str(path))
     return dict(datalist)
+
+
+def read_classes(path: Path) -> list[str]:
+    """Names of the classes of a dataset, in the order of their labels.
+
+    Where there is no datalist yet, those of the Figshare set, so that the networks of a configuration can be built
+    without data; whatever reads slices refuses the missing datalist.
+
+    Args:
+        path: ``datalist.json``.
+
+    Raises:
+        ValueError: It is no JSON, or not of our form.
+    """
+    return list(class_names(read_datalist(path))) if Path(path).is_file() else list(CLASSES)
+
+
+def check_num_classes(path: Path, num_classes: int) -> None:
+    """Refuses a dataset that has another number of classes than a network.
+
+    Args:
+        path: ``datalist.json``.
+        num_classes: Outputs of the network.
+
+    Raises:
+        FileNotFoundError: There is no datalist.
+        ValueError: The two numbers differ; the message names both.
+    """
+    names = class_names(read_datalist(path))
+    if len(names) != num_classes:
+        raise ValueError(
+            f"{path} has {len(names)} classes ({', '.join(names)}), num_classes is {num_classes}: leave num_classes "
+            "alone, it then follows the datalist"
+        )
 
 
 def load_split(path: Path, split: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kdmri_monai.data.class_names import check_classes
 from kdmri_monai.data.store_path import is_store_path
 from kdmri_monai.data.taxonomy import CLASSES, PLANES, SPLITS
 
@@ -24,7 +25,7 @@ COUNT: Check = (_whole, "a whole number from 0")
 
 ENTRY_REQUIRED: Mapping[str, Check] = {
     "image": PLACE,
-    "label": (lambda value: _whole(value) and value < len(CLASSES), f"a whole number 0 .. {len(CLASSES) - 1}"),
+    "label": COUNT,
     "patient": TEXT,
     "family": TEXT,
     "id": TEXT,
@@ -42,7 +43,7 @@ ENTRY_OPTIONAL: Mapping[str, Check] = {
     "plane": (lambda value: value in PLANES, f"one of {', '.join(PLANES)}"),
 }
 TOP_REQUIRED: Mapping[str, Check] = {
-    "numClasses": (lambda value: _whole(value) and value == len(CLASSES), f"{len(CLASSES)}"),
+    "numClasses": (lambda value: _whole(value, 2), "a whole number from 2"),
     "group_rule": TEXT,
     **{f"num{split.capitalize()}": COUNT for split in SPLITS},
     **{split: (lambda value: isinstance(value, list), "a list") for split in SPLITS},
@@ -65,6 +66,7 @@ def check_format(datalist: Any, name: str) -> None:
     if datalist.get("format") != FORMAT:
         raise ValueError(f"{name}: format is {_shown(datalist.get('format'))}, this version reads {FORMAT!r}")
     _check_fields(datalist, TOP_REQUIRED, {}, name)
+    label = _label_check(datalist, name)
     for split in SPLITS:
         entries, count = datalist[split], datalist[f"num{split.capitalize()}"]
         if len(entries) != count:
@@ -74,10 +76,34 @@ def check_format(datalist: Any, name: str) -> None:
             place = f"{name}: {split}, entry {number}"
             if not isinstance(entry, dict):
                 raise ValueError(f"{place}: expected an object, got {_shown(entry)}")
-            _check_fields(entry, ENTRY_REQUIRED, ENTRY_OPTIONAL, place)
+            _check_fields(entry, {**ENTRY_REQUIRED, "label": label}, ENTRY_OPTIONAL, place)
             if entry["id"] in seen:
                 raise ValueError(f"{place}: id {entry['id']!r} stands twice in {split}")
             seen.add(entry["id"])
+
+
+def class_names(datalist: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the K classes of a datalist, in the order of its labels; the three where it has no ``classes``.
+
+    Args:
+        datalist: As ``read_datalist`` gives it.
+    """
+    return tuple(datalist.get("classes", CLASSES))
+
+
+def _label_check(datalist: Mapping[str, Any], name: str) -> Check:
+    """The check of a label of this datalist; refuses names of classes that are none, or another number of them."""
+    classes, count = datalist.get("classes", list(CLASSES)), datalist["numClasses"]
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        raise ValueError(f"{name}: classes is {_shown(classes)}, expected a list of names")
+    if len(classes) != count:
+        given = "" if "classes" in datalist else " (classes is missing)"
+        raise ValueError(f"{name}: numClasses is {count}, expected {len(classes)}: {', '.join(classes)}{given}")
+    try:
+        check_classes(classes)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return lambda value: _whole(value) and value < count, f"a whole number 0 .. {count - 1}"
 
 
 def _check_fields(

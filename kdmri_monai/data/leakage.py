@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, get_args
 
 from kdmri_monai.data.errors import LeakageError
-from kdmri_monai.data.families import merge_patients
+from kdmri_monai.data.families import merge_patients, patient_family
 from kdmri_monai.data.splits import GroupRule
 from kdmri_monai.data.store_path import parse_store_path
 from kdmri_monai.data.taxonomy import SPLITS
@@ -58,6 +58,27 @@ def check_leakage(datalist: Mapping[str, Any]) -> None:
         raise LeakageError("; ".join(offences))
     if rule == "patient":
         _warn_of_families(by_family)
+
+
+def held_out_families(datalist: Mapping[str, Any]) -> set[str]:
+    """Families of the validation and test split, under every name that they may have.
+
+    The family of an entry may be that of another patient who shares an image, so that of its own id counts too.
+
+    Args:
+        datalist: As ``read_datalist`` gives it.
+    """
+    entries = [entry for split in ("validation", "test") for entry in datalist[split]]
+    return {name for entry in entries for name in (entry["family"], patient_family(entry["patient"]))}
+
+
+def training_digests(datalist: Mapping[str, Any]) -> set[str]:
+    """Digests of the stored pixels of the training split.
+
+    Args:
+        datalist: As ``read_datalist`` gives it.
+    """
+    return {entry["sha256"] for entry in datalist["training"]}
 
 
 def _crossing(pairs: Iterable[tuple[Hashable, str]]) -> dict[Hashable, list[str]]:

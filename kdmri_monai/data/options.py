@@ -5,7 +5,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kdmri_monai.data.class_names import check_classes
 from kdmri_monai.data.limits import ReadLimits
+from kdmri_monai.data.taxonomy import CLASSES
 
 WORKER_MIB = 64
 """Memory of one reading process that has numpy, h5py and Pillow loaded, about 45 MiB, and a slice in hand."""
@@ -24,6 +26,8 @@ class PrepareOptions:
         overwrite: Replace a dataset folder that was made from another source or with other options, or is damaged.
         patient_pattern: For folders of pictures: a regular expression searched in the file name; its group named
             ``patient``, else its first group, else all it matches, is the patient id.
+        classes: Names of the classes in the order of their labels; for folders of pictures and tables, other sources
+            have the three of the Figshare set. See ``chosen_classes`` for how a person gives them.
         limits: What one file may ask for.
     """
 
@@ -32,6 +36,7 @@ class PrepareOptions:
     strict: bool = False
     overwrite: bool = False
     patient_pattern: str | None = None
+    classes: tuple[str, ...] = CLASSES
     limits: ReadLimits = field(default_factory=ReadLimits)
 
     def __post_init__(self) -> None:
@@ -39,6 +44,7 @@ class PrepareOptions:
             raise ValueError(f"store_size must be 16..1024 pixels, got {self.store_size}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
+        check_classes(self.classes)
         if self.patient_pattern is not None:
             try:
                 re.compile(self.patient_pattern)
@@ -54,9 +60,10 @@ class PrepareOptions:
         return max(1, min(len(os.sched_getaffinity(0)), MEMORY_MIB // WORKER_MIB - 2))
 
     def as_dict(self) -> dict[str, Any]:
-        """Those choices that decide what the dataset folder holds."""
+        """Those choices that decide what the dataset folder holds; classes where they are others than the three."""
         return {
             "store_size": self.store_size,
             "patient_pattern": self.patient_pattern,
             "limits": asdict(self.limits),
+            **({} if self.classes == CLASSES else {"classes": list(self.classes)}),
         }

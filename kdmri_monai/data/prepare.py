@@ -30,6 +30,7 @@ from kdmri_monai.data.sources import fingerprint, recognise_source
 from kdmri_monai.data.splits import SplitOptions, assign_splits, group_families
 from kdmri_monai.data.store import IMAGES, MASKS, StoreWriteError, open_store
 from kdmri_monai.data.summary import count_slices
+from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.data.verdicts import refuse_known_ids, refuse_two_labels
 from kdmri_monai.data.workers import read_in_order
 from kdmri_monai.data.workspace import BORDERS, DATALIST, Workspace
@@ -185,22 +186,28 @@ def _no_room(error: OSError, work: Workspace, state: JournalState) -> StoreWrite
 def _datalist(
     found: Source, state: JournalState, split: SplitOptions, preparation: dict[str, Any], options: PrepareOptions
 ) -> dict[str, Any]:
-    records, findings = refuse_two_labels(state.records)
+    records, findings = refuse_two_labels(state.records, options.classes)
     _stop_at_first(findings, options)
     skipped = [*state.skipped, *findings]
     if not records:
         first = "; ".join(str(finding.as_error()) for finding in skipped[:3]) or "it holds none"
         raise BadSourceError(f"{found.path}: no slice can be used: {first}")
-    assignment = assign_splits(records, split)
+    assignment = assign_splits(records, split, options.classes)
     provenance = {
         "name": found.path.resolve().name,
-        "description": f"Brain tumour slices from {found.kind}, prepared by kdmri_monai",
+        "description": f"{_what(options)} from {found.kind}, prepared by kdmri_monai",
         "source": {"kind": found.kind, "name": found.path.resolve().name, "files": len(found.files)},
-        "counts": count_slices(records, assignment.split, group_families(records), skipped, state.remarks),
+        "counts": count_slices(
+            records, assignment.split, group_families(records), skipped, state.remarks, options.classes
+        ),
         "skipped": [finding.as_dict() for finding in skipped],
         "preparation": preparation,
     }
-    return build_datalist(records, assignment, split, provenance)
+    return build_datalist(records, assignment, split, provenance, options.classes)
+
+
+def _what(options: PrepareOptions) -> str:
+    return "Brain tumour slices" if options.classes == CLASSES else f"Slices of {len(options.classes)} classes"
 
 
 def _write_borders(path: Path, records: Sequence[SliceRecord]) -> None:

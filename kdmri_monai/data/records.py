@@ -13,7 +13,7 @@ class RawSlice:
     Attributes:
         id: Name that is unique in the data set; the number of the file in the Figshare set.
         image: Pixels, upright, shape ``(rows, columns)``, any real dtype.
-        label: Class, 0..2 in the order of ``taxonomy.CLASSES``.
+        label: Class, 0..K-1; of the three tumours in the order of ``taxonomy.CLASSES``.
         patient: Patient id as the source spells it.
         patient_source: Where the id was read, e.g. ``cjdata/PID``.
         mask: Tumour, boolean, shape of ``image``; ``None`` where the source has none.
@@ -39,7 +39,7 @@ class SliceRecord:
     Attributes:
         id: Name that is unique in the data set.
         index: Row of the slice in the store.
-        label: Class, 0..2.
+        label: Class, 0..K-1.
         patient: Patient id as the source spells it.
         patient_source: Where the id was read.
         source: File, or archive and member, that the slice came from.

@@ -1,22 +1,27 @@
-"""A table of pictures or NIfTI volumes: CSV or TSV with ``path``, ``label``, ``patient``; ``mask``, ``plane``, ``id``.
+"""A table of pictures, volumes, series: CSV or TSV with ``path``, ``label``, ``patient``; ``mask``, ``plane``, ``id``.
 
-The last three columns may be absent or empty. Paths are relative to the table or absolute; labels are names or 1..3. A
-row of a picture gives one slice, a row of a volume gives its slices along ``plane`` (axial where it is empty).
+The last three columns may be absent or empty. Paths are relative to the table or absolute; labels are names or 1..K. A
+row of a picture gives one slice, a row of a volume gives its slices along ``plane`` (axial where it is empty), a row of
+a DICOM file or of the folder of a series its slices as they were taken.
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kdmri_monai.data import source_nifti, source_pictures
+from kdmri_monai.data import source_dicom, source_nifti, source_pictures
 from kdmri_monai.data.class_names import parse_label, parse_plane
+from kdmri_monai.data.dicom_series import SUFFIXES as DICOM_SUFFIXES
 from kdmri_monai.data.errors import BadSliceError, BadSourceError
 from kdmri_monai.data.findings import Finding
 from kdmri_monai.data.limits import ReadLimits
 from kdmri_monai.data.source_contract import Listing, Source, printable
+from kdmri_monai.data.source_dicom import DicomSource, series_files
 from kdmri_monai.data.source_nifti import Volume
 from kdmri_monai.data.source_pictures import Picture
+from kdmri_monai.data.taxonomy import CLASSES
 
 NAMES = ("labels.csv", "labels.tsv", "manifest.csv", "manifest.tsv")
 """What a table inside a folder is called; only the folder itself is searched."""
@@ -35,12 +40,13 @@ class Row:
         return self.cells.get(column, "")
 
 
-def recognise_manifest(path: Path, limits: ReadLimits) -> Source | None:
+def recognise_manifest(path: Path, limits: ReadLimits, classes: Sequence[str] = CLASSES) -> Source | None:
     """A ``.csv`` or ``.tsv`` file, or a folder that holds one of ``NAMES``.
 
     Args:
         path: What the user named.
         limits: What files may ask for.
+        classes: Names of the K classes.
 
     Returns:
         The source, or ``None`` where there is no table.
@@ -48,22 +54,33 @@ def recognise_manifest(path: Path, limits: ReadLimits) -> Source | None:
     Raises:
         BadSourceError: Two tables in one folder; the table is not text, lacks a column, or has no rows.
     """
+    table = find_table(path)
+    if table is None:
+        return None
+    rows = read_table(table)
+    named = [table.parent / row[column] for row in rows for column in ("path", "mask") if row[column]]
+    found = [file for path in dict.fromkeys(named) for file in (series_files(path) if path.is_dir() else [path])]
+    files = (table, *found)
+    large = any(path.name.lower().endswith(source_nifti.SUFFIXES) or path.is_dir() for path in named)
+    batch = 1 if large else 8
+    return Source("a table of files", path, files, partial(_list_rows, table, rows, limits, tuple(classes)), batch)
+
+
+def find_table(path: Path) -> Path | None:
+    """The table that a path is or holds, ``None`` where there is none.
+
+    Raises:
+        BadSourceError: Two tables in one folder.
+    """
     if path.is_dir():
         tables = [path / name for name in NAMES if (path / name).is_file()]
     else:
         tables = [path] if path.suffix.lower() in (".csv", ".tsv") else []
-    if not tables:
-        return None
     if len(tables) > 1:
         raise BadSourceError(
             f"{path}: more than one table, {' and '.join(t.name for t in tables)}; name the one to use"
         )
-    table = tables[0]
-    rows = read_table(table)
-    named = [table.parent / row[column] for row in rows for column in ("path", "mask") if row[column]]
-    files = (table, *dict.fromkeys(named))
-    batch = 1 if any(row["path"].lower().endswith(source_nifti.SUFFIXES) for row in rows) else 8
-    return Source("a table of files", path, files, partial(_list_rows, table, rows, limits), batch)
+    return tables[0] if tables else None
 
 
 def read_table(table: Path) -> list[Row]:
@@ -106,18 +123,18 @@ def _check_header(table: Path, header: list[str]) -> None:
         raise BadSourceError(f"{table}: column {twice[0]} stands twice; {needed}")
 
 
-def _list_rows(table: Path, rows: list[Row], limits: ReadLimits, scratch: Path) -> Listing:
-    items: list[Picture | Volume] = []
+def _list_rows(table: Path, rows: list[Row], limits: ReadLimits, classes: tuple[str, ...], scratch: Path) -> Listing:
+    items: list[Picture | Volume | DicomSource] = []
     skipped: list[Finding] = []
     for row in rows:
         try:
-            items.append(_item(table, row, limits))
+            items.append(_item(table, row, limits, classes))
         except BadSliceError as error:
             skipped.append(Finding.of(error))
     return Listing(items, tuple(skipped))
 
 
-def _item(table: Path, row: Row, limits: ReadLimits) -> Picture | Volume:
+def _item(table: Path, row: Row, limits: ReadLimits, classes: Sequence[str]) -> Picture | Volume | DicomSource:
     name = f"{table.name} line {row.line}" + (f" ({printable(row['path'])})" if row["path"] else "")
     for column in REQUIRED:
         if not row[column]:
@@ -125,7 +142,7 @@ def _item(table: Path, row: Row, limits: ReadLimits) -> Picture | Volume:
     for column in (*REQUIRED, *OPTIONAL):
         if not row[column].isprintable():
             raise BadSliceError(name, column, f"is {row[column]!r}, printable characters are expected")
-    label, plane = _parsed(name, row)
+    label, plane = _parsed(name, row, classes)
     path, mask = str(table.parent / row["path"]), str(table.parent / row["mask"]) if row["mask"] else None
     lower = row["path"].lower()
     slice_id, origin = row["id"] or row["path"], f"{table.name}, column patient"
@@ -133,13 +150,17 @@ def _item(table: Path, row: Row, limits: ReadLimits) -> Picture | Volume:
         return Picture(path, row["path"], slice_id, label, row["patient"], origin, limits, mask, plane)
     if lower.endswith(source_nifti.SUFFIXES):
         return Volume(path, row["path"], slice_id, label, row["patient"], origin, limits, mask, plane)
-    allowed = ", ".join((*source_pictures.SUFFIXES, *source_nifti.SUFFIXES))
-    raise BadSliceError(name, "path", f"ends in none of {allowed}")
+    if source_dicom.is_source(Path(path)):
+        if mask is not None:
+            raise BadSliceError(name, "mask", "is not read for DICOM, whose slices have no grid in common with a file")
+        return DicomSource(path, row["path"], slice_id, label, row["patient"], origin, limits, plane)
+    allowed = ", ".join((*source_pictures.SUFFIXES, *source_nifti.SUFFIXES, *DICOM_SUFFIXES))
+    raise BadSliceError(name, "path", f"is no folder, and ends in none of {allowed}")
 
 
-def _parsed(name: str, row: Row) -> tuple[int, str | None]:
+def _parsed(name: str, row: Row, classes: Sequence[str]) -> tuple[int, str | None]:
     try:
-        label = parse_label(row["label"])
+        label = parse_label(row["label"], classes)
     except ValueError as error:
         raise BadSliceError(name, "label", str(error)) from error
     try:

@@ -1,5 +1,6 @@
 """Unpacked ``cjdata`` files, in any folder depth."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -66,7 +67,8 @@ def read_file(path: Path, name: str, most: int) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size  # 0 for a pipe; read() sets aside what it is asked for
+            data = file.read(min(most, size or most) + 1)
     except OSError as error:
         raise BadSliceError(name, "file", f"cannot be read: {error.strerror}") from error
     if not data:

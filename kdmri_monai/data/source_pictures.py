@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,36 +92,44 @@ def read_picture(path: Path, name: str, field: str, limits: ReadLimits) -> NDArr
         raise BadSliceError(name, field, f"is not readable as PNG or JPEG: {error}") from error
 
 
-def recognise_class_folders(path: Path, limits: ReadLimits, patient_pattern: str | None) -> Source | None:
+def recognise_class_folders(
+    path: Path, limits: ReadLimits, patient_pattern: str | None, classes: Sequence[str] = CLASSES
+) -> Source | None:
     """A folder in which folders named after the classes hold pictures; levels such as ``Training`` may lie between.
 
     Args:
         path: What the user named.
         limits: Largest file and image.
         patient_pattern: Regular expression for file names, see ``PrepareOptions``.
+        classes: Names of the K classes.
 
     Returns:
         The source, or ``None`` where no folder with pictures is named after a class.
     """
     files = files_below(path, SUFFIXES) if path.is_dir() else []
-    if not any(_class_folder(file, path) for file in files):
+    if not any(_class_folder(file, path, classes) for file in files):
         return None
-    listing = partial(_list_pictures, tuple(files), path, limits, patient_pattern)
+    listing = partial(_list_pictures, tuple(files), path, limits, patient_pattern, tuple(classes))
     return Source("a folder of pictures a class", path, tuple(files), listing)
 
 
-def _class_folder(file: Path, root: Path) -> tuple[int, tuple[str, ...]] | None:
+def _class_folder(file: Path, root: Path, classes: Sequence[str]) -> tuple[int, tuple[str, ...]] | None:
     """Class of the nearest folder named after one, and the folders below it that the file lies in."""
     folders = file.relative_to(root).parent.parts
     for depth in range(len(folders), 0, -1):
-        label = class_of_name(folders[depth - 1])
+        label = class_of_name(folders[depth - 1], classes)
         if label is not None:
             return label, folders[depth:]
     return None
 
 
 def _list_pictures(
-    files: tuple[Path, ...], root: Path, limits: ReadLimits, pattern: str | None, scratch: Path
+    files: tuple[Path, ...],
+    root: Path,
+    limits: ReadLimits,
+    pattern: str | None,
+    classes: tuple[str, ...],
+    scratch: Path,
 ) -> Listing:
     masks = {
         file.with_name(file.stem[: -len(_MASK_ENDING)]): file for file in files if file.stem.endswith(_MASK_ENDING)
@@ -135,7 +143,7 @@ def _list_pictures(
     ]
     strangers: Counter[str] = Counter()
     for file in pictures:
-        place = _class_folder(file, root)
+        place = _class_folder(file, root, classes)
         if place is None:
             strangers[readable_name(file.parent, root)] += 1
             continue
@@ -147,7 +155,7 @@ def _list_pictures(
             continue
         mask = masks.get(file.with_suffix(""))
         items.append(Picture(str(file), name, name, place[0], patient, origin, limits, str(mask) if mask else None))
-    return Listing(items, (*skipped, *_left_out(strangers)), patient_remarks(items, root.name))
+    return Listing(items, (*skipped, *_left_out(strangers, classes)), patient_remarks(items, root.name))
 
 
 def patient_of_file(file: Path, below: tuple[str, ...], name: str, pattern: str | None) -> tuple[str, str]:
@@ -185,9 +193,9 @@ def patient_remarks(items: list[Picture], name: str) -> tuple[Remark, ...]:
     return (Remark(name, "patient", reason),)
 
 
-def _left_out(strangers: Counter[str]) -> tuple[Finding, ...]:
-    classes = ", ".join(CLASSES)
+def _left_out(strangers: Counter[str], classes: Sequence[str]) -> tuple[Finding, ...]:
+    named = ", ".join(classes)
     return tuple(
-        Finding(folder, LEFT_OUT, f"is not one of the classes {classes}: {count} pictures left out")
+        Finding(folder, LEFT_OUT, f"is not one of the classes {named}: {count} pictures left out")
         for folder, count in strangers.items()
     )

@@ -15,6 +15,7 @@ from kdmri_monai.data.source_mat import recognise_mat_files
 from kdmri_monai.data.source_nifti import SUFFIXES as VOLUMES
 from kdmri_monai.data.source_pictures import SUFFIXES as PICTURES
 from kdmri_monai.data.source_pictures import recognise_class_folders
+from kdmri_monai.data.taxonomy import CLASSES
 
 STORE_FORMAT = "kdmri-store-1"
 """Part of every fingerprint: a change of how pixels are prepared needs another name."""
@@ -27,22 +28,26 @@ def recognise_source(path: Path, options: PrepareOptions) -> Source:
 
     Args:
         path: What the user named.
-        options: Limits and the pattern for patient ids.
+        options: Limits, classes, and the pattern for patient ids.
 
     Raises:
-        BadSourceError: No such path, or nothing in it that is known; the message says what is, and what is there.
+        BadSourceError: No such path, or nothing in it that is known; the message says what is, and what is there. Or
+            other classes for files of the Figshare set, which number their three.
     """
     if not path.exists():
         raise BadSourceError(f"{path}: no such file or folder")
-    source = (
-        recognise_manifest(path, options.limits)
-        or recognise_archives(path, options.limits)
-        or recognise_mat_files(path, options.limits)
-        or recognise_class_folders(path, options.limits, options.patient_pattern)
-    )
-    if source is None:
-        raise BadSourceError(_nothing_known(path))
-    return source
+    if source := recognise_manifest(path, options.limits, options.classes):
+        return source
+    if source := recognise_archives(path, options.limits) or recognise_mat_files(path, options.limits):
+        if options.classes != CLASSES:
+            raise BadSourceError(
+                f"{path}: holds {source.kind}, whose classes are {', '.join(CLASSES)}; other classes are for folders "
+                "of pictures and for tables"
+            )
+        return source
+    if source := recognise_class_folders(path, options.limits, options.patient_pattern, options.classes):
+        return source
+    raise BadSourceError(_nothing_known(path, options.classes))
 
 
 def fingerprint(source: Source, options: PrepareOptions) -> str:
@@ -85,7 +90,7 @@ def _stamp(file: Path) -> list[Any]:
     return [status.st_size, status.st_mtime_ns, members]
 
 
-def _nothing_known(path: Path) -> str:
+def _nothing_known(path: Path, classes: tuple[str, ...]) -> str:
     allowed = (
         "allowed are the published zip, a folder with its four archives, .mat files of the Figshare set, folders of "
         f"PNG or JPEG pictures named after the classes, and tables ({', '.join(NAMES)}) of pictures or NIfTI volumes"
@@ -94,5 +99,7 @@ def _nothing_known(path: Path) -> str:
         if files_below(path, VOLUMES):
             return f"{path}: holds NIfTI volumes but no {' or '.join(NAMES)} with path, label and patient of each"
         if files_below(path, PICTURES):
-            return f"{path}: holds pictures, but in no folder named meningioma, glioma or pituitary tumour; {allowed}"
+            named = f"{', '.join(classes[:-1])} or {classes[-1]}"
+            other = "for other classes name them: --classes NAME,NAME, or --classes found"
+            return f"{path}: holds pictures, but in no folder named {named}; {other}; {allowed}"
     return f"{path}: holds nothing that can be read; {allowed}"

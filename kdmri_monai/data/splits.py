@@ -73,7 +73,9 @@ class Assignment:
     notes: tuple[str, ...]
 
 
-def assign_splits(records: Sequence[SliceRecord], options: SplitOptions) -> Assignment:
+def assign_splits(
+    records: Sequence[SliceRecord], options: SplitOptions, classes: Sequence[str] = CLASSES
+) -> Assignment:
     """Splits a data set by patient family.
 
     The test part is fold ``options.fold``. Folds come from scikit-learn's ``StratifiedGroupKFold`` with families as
@@ -83,6 +85,7 @@ def assign_splits(records: Sequence[SliceRecord], options: SplitOptions) -> Assi
     Args:
         records: Slices, ids unique.
         options: How to split.
+        classes: Names of the K classes, for notes on those that a part lacks.
 
     Returns:
         Split and fold of every slice.
@@ -99,18 +102,18 @@ def assign_splits(records: Sequence[SliceRecord], options: SplitOptions) -> Assi
     notes = _merged_notes(families)
     if options.external:
         split: dict[str, Split] = {record.id: "test" for record in records}
-        return Assignment(split, {}, "family", (*notes, *_absent_classes(records, split, ("test",))))
+        return Assignment(split, {}, "family", (*notes, *_absent_classes(records, split, ("test",), classes)))
     rule: GroupRule = "family" if options.folds_file is None else "patient"
     if options.folds_file is None:
         folds = family_folds(records, families, options.folds, options.seed)
         fold = {record.id: folds[families[record.patient]] for record in records}
-        notes += _rare_class_notes(records, families, options.folds)
+        notes += _rare_class_notes(records, families, options.folds, classes)
     else:
         fold, crossing = _published(records, families, options, options.folds_file)
         notes.append(crossing)
     split = _parts(records, families, fold, options)
     named = [name for name in SPLITS if name != "validation" or options.validation > 0]
-    return Assignment(split, fold, rule, (*notes, *_absent_classes(records, split, named)))
+    return Assignment(split, fold, rule, (*notes, *_absent_classes(records, split, named, classes)))
 
 
 def _check_ids(records: Sequence[SliceRecord]) -> None:
@@ -173,20 +176,24 @@ def _merged_notes(families: Mapping[str, str]) -> list[str]:
     return [f"{len(merged)} families share an identical image with another one and count as part of it"]
 
 
-def _rare_class_notes(records: Sequence[SliceRecord], families: Mapping[str, str], folds: int) -> list[str]:
+def _rare_class_notes(
+    records: Sequence[SliceRecord], families: Mapping[str, str], folds: int, classes: Sequence[str]
+) -> list[str]:
     notes = []
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         count = len({families[record.patient] for record in records if record.label == label})
         if count < folds:
             notes.append(f"{name}: {count} patient families, fewer than {folds} folds; some folds are without it")
     return notes
 
 
-def _absent_classes(records: Sequence[SliceRecord], split: Mapping[str, Split], named: Sequence[str]) -> list[str]:
+def _absent_classes(
+    records: Sequence[SliceRecord], split: Mapping[str, Split], named: Sequence[str], classes: Sequence[str]
+) -> list[str]:
     notes = []
     for part in named:
         present = {record.label for record in records if split[record.id] == part}
-        absent = [name for label, name in enumerate(CLASSES) if label not in present]
+        absent = [name for label, name in enumerate(classes) if label not in present]
         if absent:
             notes.append(f"the {part} part has no {', no '.join(absent)}")
     return notes

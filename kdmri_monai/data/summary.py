@@ -21,6 +21,7 @@ def count_slices(
     families: Mapping[str, str],
     skipped: Sequence[Finding],
     remarks: Sequence[Remark],
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """The numbers of a data set, ready for JSON.
 
@@ -30,6 +31,7 @@ def count_slices(
         families: Family of every patient.
         skipped: What was left out.
         remarks: What is said of data that are kept.
+        classes: Names of the K classes.
 
     Returns:
         ``slices``, ``patients``, ``families``, ``with_mask``; ``table`` by split, the sum under ``all``, and class:
@@ -40,7 +42,7 @@ def count_slices(
     return {
         **_count(records, families),
         "with_mask": sum(record.has_mask for record in records),
-        "table": _by_split_and_class(records, split, families),
+        "table": _by_split_and_class(records, split, families, classes),
         "sizes": _tally(f"{rows} x {columns}" for rows, columns in (record.size for record in records)),
         "planes": {
             plane: count
@@ -83,13 +85,13 @@ def _count(records: Sequence[SliceRecord], families: Mapping[str, str]) -> dict[
 
 
 def _by_split_and_class(
-    records: Sequence[SliceRecord], split: Mapping[str, str], families: Mapping[str, str]
+    records: Sequence[SliceRecord], split: Mapping[str, str], families: Mapping[str, str], classes: Sequence[str]
 ) -> dict[str, dict[str, dict[str, int]]]:
     table = {}
     for name in (*SPLITS, ALL):
         part = [record for record in records if name in (ALL, split[record.id])]
         table[name] = {
-            group: _count([r for r in part if group in (ALL, CLASSES[r.label])], families) for group in (*CLASSES, ALL)
+            group: _count([r for r in part if group in (ALL, classes[r.label])], families) for group in (*classes, ALL)
         }
     return table
 
@@ -103,7 +105,7 @@ def _class_table(counts: Mapping[str, Any]) -> Table:
     table.add_column("")
     for name in (*SPLITS, ALL):
         table.add_column(name, justify="right")
-    for group in (*CLASSES, ALL):
+    for group in counts["table"][ALL]:
         cells = (counts["table"][name][group] for name in (*SPLITS, ALL))
         texts = (f"{cell['slices']:,} / {cell['patients']:,} / {cell['families']:,}" for cell in cells)
         table.add_row(group, *texts, style="bold" if group == ALL else None)

@@ -1,6 +1,7 @@
 """Names of classes, planes and splits, in one place.
 
-Files of the Figshare set number the classes 1..3; in memory they are 0..2, in the order of ``CLASSES``.
+Files of the Figshare set number the classes 1..3; in memory they are 0..2, in the order of ``CLASSES``. Other data have
+other classes, which their datalist names.
 """
 
 from typing import Literal

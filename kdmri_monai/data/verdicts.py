@@ -33,13 +33,16 @@ def refuse_known_ids(
     return kept, findings
 
 
-def refuse_two_labels(records: Sequence[SliceRecord]) -> tuple[list[SliceRecord], list[Finding]]:
+def refuse_two_labels(
+    records: Sequence[SliceRecord], classes: Sequence[str] = CLASSES
+) -> tuple[list[SliceRecord], list[Finding]]:
     """Leave out patients of more than one class: which one is true is not known.
 
     Their rows stay in the store; no entry of a datalist points at them.
 
     Args:
         records: All slices of the store.
+        classes: Names of the K classes.
 
     Returns:
         Slices of the other patients, and a finding for each that is left out.
@@ -53,7 +56,7 @@ def refuse_two_labels(records: Sequence[SliceRecord]) -> tuple[list[SliceRecord]
         if len(counts) == 1:
             kept.append(record)
             continue
-        told = ", ".join(f"{CLASSES[label]} in {count}" for label, count in sorted(counts.items()))
+        told = ", ".join(f"{classes[label]} in {count}" for label, count in sorted(counts.items()))
         reason = f"of patient {record.patient!r} is not one but {len(counts)} ({told}): all slices are left out"
         findings.append(Finding(record.source, "label", reason))
     return kept, findings

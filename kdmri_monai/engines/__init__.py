@@ -5,16 +5,19 @@ from kdmri_monai.engines.averaging import StudentAverage
 from kdmri_monai.engines.batches import AugmentedBatch
 from kdmri_monai.engines.calibration import fit_temperature
 from kdmri_monai.engines.checkpoints import RunCheckpoints
+from kdmri_monai.engines.class_check import check_run_classes
 from kdmri_monai.engines.crossfit import CrossFittedTeacher, load_crossfitted
 from kdmri_monai.engines.curves import CurveWriter
 from kdmri_monai.engines.distiller import Distiller, TermValues
 from kdmri_monai.engines.erasing import TumourErasing
 from kdmri_monai.engines.explain import explain_failures
+from kdmri_monai.engines.fine_tuning import FrozenBody, fine_tuning_groups
 from kdmri_monai.engines.fitting import FitTerms
 from kdmri_monai.engines.gradients import TermGradients
 from kdmri_monai.engines.guards import EpochSeed, NonFiniteLossError, StopOnNonFiniteLoss
 from kdmri_monai.engines.metrics import MeanTerms
 from kdmri_monai.engines.mixing import MixUp
+from kdmri_monai.engines.pretrained import pretrained_facts, start_from
 from kdmri_monai.engines.progress import TermBar
 from kdmri_monai.engines.replay import ReplayedAugmentation
 from kdmri_monai.engines.run_record import start_run
@@ -37,6 +40,7 @@ __all__ = [
     "Distiller",
     "EpochSeed",
     "FitTerms",
+    "FrozenBody",
     "MeanTerms",
     "MixUp",
     "NonFiniteLossError",
@@ -52,10 +56,14 @@ __all__ = [
     "ValidationTerms",
     "balanced_sampler",
     "batch_augmentation",
+    "check_run_classes",
     "explain_failures",
+    "fine_tuning_groups",
     "fit_temperature",
     "load_crossfitted",
     "load_teacher",
+    "pretrained_facts",
+    "start_from",
     "start_run",
     "switched_on",
 ]

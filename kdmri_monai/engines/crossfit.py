@@ -118,7 +118,10 @@ def load_crossfitted(
         WeightsError: A checkpoint is damaged or of another network.
         LeakageError: A member was trained on patient families of the validation or test split.
     """
-    members = [load_teacher(copy.deepcopy(network), path, datalist, image_size) for path in checkpoints]
+    # a member without a record is refused below, in words of its own
+    members = [
+        load_teacher(copy.deepcopy(network), path, datalist, image_size, data_unknown=True) for path in checkpoints
+    ]
     names = _names_of_families(Path(datalist))
     learned = []
     for path in checkpoints:

@@ -26,7 +26,7 @@ def run_config(folder: str | PathLike[str]) -> ConfigParser:
         folder: Folder of a run that was started by ``python -m monai.bundle run``.
 
     Returns:
-        A parser; ``image_size`` is that of the run's settings.
+        A parser; ``image_size`` and ``classes`` are those of the run's record.
 
     Raises:
         FileNotFoundError: One of the two files is missing.
@@ -45,6 +45,9 @@ def run_config(folder: str | PathLike[str]) -> ConfigParser:
     parser.update(run_overrides(record["command"]))
     if "image_size" in record["settings"]:
         parser["image_size"] = record["settings"]["image_size"]
+    classes = record.get("data", {}).get("classes")
+    if classes is not None and "classes" in parser:
+        parser["classes"] = classes  # as they were, wherever the datalist is now
     return parser
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from kdmri_monai.data.datalist import read_datalist
+from kdmri_monai.data.datalist import class_names, read_datalist
 from kdmri_monai.engines.checkpoints import LAST
 
 FILE = "run.json"
@@ -100,6 +100,7 @@ def _data(datalist: Path) -> dict[str, Any]:
     return {
         "datalist": str(datalist),
         "sha256": hashlib.sha256(datalist.read_bytes()).hexdigest(),
+        "classes": list(class_names(content)),
         "slices": {split: len(content[split]) for split in ("training", "validation", "test")},
         "training_families": sorted({entry["family"] for entry in content["training"]}),
         "fold": content.get("fold"),

@@ -152,4 +152,5 @@ def _row(arm: Arm, slices: Level, patients: Level, split: str) -> Row:
     leaks = {} if split == "training" else {run.name: run.leak(run.predictions(split)) for run in arm.runs}
     told = [words if len(arm.runs) == 1 else f"{name}: {words}" for name, words in leaks.items() if words]
     folders = tuple(run.path for run in arm.runs)
-    return Row(arm.name, folders, arm.seeds, arm.folds, slices, patients, given, "; ".join(told))
+    unsure = next((run.unsure for run in arm.runs if run.unsure), "")
+    return Row(arm.name, folders, arm.seeds, arm.folds, slices, patients, given, "; ".join(told), unsure)

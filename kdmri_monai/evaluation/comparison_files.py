@@ -28,8 +28,8 @@ def comparison_tree(comparison: Comparison) -> dict[str, Any]:
     Returns:
         ``format``, ``split``, ``by``, ``reference``, ``metric`` (of the difference that is tested), ``interval``
         (method, level, replicates, seed), ``test`` (how p was found), ``fold_count`` and ``rows``. A row has ``name``,
-        ``given``, ``leaky``, ``seeds``, ``folds``, ``runs`` (name, folder, seed, fold, revision, SHA-256 by file) and,
-        under ``slices`` and ``patients``, ``n``, ``families``, ``metrics`` and ``differences`` by name as
+        ``given``, ``leaky``, ``unsure``, ``seeds``, ``folds``, ``runs`` (name, folder, seed, fold, revision, SHA-256 by
+        file) and, under ``slices`` and ``patients``, ``n``, ``families``, ``metrics`` and ``differences`` by name as
         ``{"value", "low", "high"}``, ``p``, ``p_holm``, ``includes_zero`` and ``seeds``, the metrics of each seed.
 
     Raises:
@@ -89,7 +89,7 @@ def includes_zero(difference: Interval) -> bool:
 
 def _row(row: Row, split: str) -> dict[str, Any]:
     levels = {name: _level(getattr(row, name), row.seeds) for name in LEVELS}
-    named = {name: getattr(row, name) for name in ("name", "given", "leaky")}
+    named = {name: getattr(row, name) for name in ("name", "given", "leaky", "unsure")}
     runs = [_run(RunFolder(folder), split) for folder in row.folders]
     return {**named, "seeds": list(row.seeds), "folds": list(row.folds), "runs": runs, **levels}
 

@@ -69,6 +69,7 @@ class Row:
         patients: Metrics by patient.
         given: What the network was given beside the image (``the tumour mask: distance``); empty for the image alone.
         leaky: In words, which of the test patients it has learned from, as far as its record tells; else empty.
+        unsure: In words, that its teacher may have learned from them; empty where the records of the runs rule it out.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Row:
     patients: Level
     given: str = ""
     leaky: str = ""
+    unsure: str = ""
 
     @property
     def folder(self) -> Path:

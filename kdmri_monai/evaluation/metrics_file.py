@@ -42,7 +42,8 @@ def evaluate_predictions(
         hold ``n``, ``families``, ``{"value", "low", "high"}`` for each of accuracy, balanced_accuracy, macro_f1,
         mcc, macro_auroc, nll (nats), brier (0..2) and ece, where ece has no bounds; ``per_class`` by name, with n,
         sensitivity, specificity, precision, f1, auroc and auprc; ``confusion_matrix``, true class by row;
-        ``strata``. What is not defined is NaN.
+        ``strata``: recall of gliomas by id for the classes of the Figshare set, empty for others. What is not defined
+        is NaN.
 
     Raises:
         PredictionError: A patient with two labels or in two families.
@@ -95,13 +96,17 @@ def _evaluate(predictions: Predictions, resampling: Resampling) -> dict[str, Any
     return {
         "families": len(np.unique(predictions.family)),
         **by_class(predictions, values),
-        "strata": {"glioma_recall_by_id": _glioma_recall(predictions, resampling)},
+        "strata": _strata(predictions, resampling),
     }
 
 
+def _strata(predictions: Predictions, resampling: Resampling) -> dict[str, Any]:
+    if tuple(predictions.classes) != CLASSES:
+        return {}  # what an id tells of its source is known of the Figshare set alone
+    return {"glioma_recall_by_id": _glioma_recall(predictions, resampling)}
+
+
 def _glioma_recall(predictions: Predictions, resampling: Resampling) -> dict[str, Any]:
-    if GLIOMA not in predictions.classes:
-        return {}
     gliomas = predictions.label == predictions.classes.index(GLIOMA)
     source = np.array([id_source(patient) for patient in predictions.patient.tolist()])
     recall = {}

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,8 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kdmri_monai.data.cjdata import IMAGE
-from kdmri_monai.data.datalist import load_split
-from kdmri_monai.data.hdf5 import open_group, open_hdf5, read_dataset
-from kdmri_monai.data.limits import ReadLimits
-from kdmri_monai.data.pixels import check_image, store_image
-from kdmri_monai.data.source_mat import read_file
-from kdmri_monai.data.source_pictures import SUFFIXES, read_picture
-from kdmri_monai.data.store import open_store, split_reference
 from kdmri_monai.data.taxonomy import CLASSES
+from kdmri_monai.evaluation.slice_batches import SliceBatch
 from kdmri_monai.networks.dry_run import evaluating
 from kdmri_monai.networks.geometry_classifier import GeometryClassifier
 from kdmri_monai.networks.geometry_head import PredictedGeometry, predicted_geometry
@@ -34,15 +26,23 @@ BORDER = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture as the image store would hold it.
+    """One picture as the image store would hold it, and as it came.
 
     Attributes:
         name: As the user named it.
         pixels: Shape ``(S, S)``, uint8.
+        raw: As it came, shape ``(rows, columns)``, any real dtype; ``None`` for a row of a store.
+        file: The file; ``None`` where it is what ``name`` says.
+        index: Number of the slice in its volume or series; ``None`` for a single picture.
+        plane: One of ``taxonomy.PLANES``; ``None`` where it is not known.
     """
 
     name: str
     pixels: NDArray[np.uint8]
+    raw: NDArray[np.generic] | None = None
+    file: str | None = None
+    index: int | None = None
+    plane: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +53,25 @@ class PicturePrediction:
         picture: The picture.
         probabilities: Shape ``(K,)``, float64.
         geometry: Predicted maps, a batch of one; ``None`` where the network has no geometry head.
+        classes: Names of the K classes.
+        image: What the network was given, shape ``(1, H, W)``; ``None`` where nobody kept it.
     """
 
     picture: Picture
     probabilities: NDArray[np.float64]
     geometry: PredictedGeometry | None
+    classes: tuple[str, ...] = CLASSES
+    image: Tensor | None = None
 
     @property
     def label(self) -> int:
         """The most probable class."""
         return int(self.probabilities.argmax())
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable class."""
+        return float(self.probabilities.max())
 
     @property
     def tumour_percent(self) -> float | None:
@@ -74,7 +83,7 @@ class PicturePrediction:
     @property
     def words(self) -> str:
         """Class, its probability and the share of the predicted tumour, for people."""
-        said = f"{CLASSES[self.label]}, probability {self.probabilities[self.label]:.3f}"
+        said = f"{self.classes[self.label]}, probability {self.confidence:.3f}"
         percent = self.tumour_percent
         return said if percent is None else f"{said}; predicted tumour {percent:.1f} % of the image"
 
@@ -92,64 +101,18 @@ def tumour_probability(geometry: PredictedGeometry, size: Sequence[int]) -> NDAr
     return match_size(geometry.mask.detach().float(), size)[0, 0].cpu().numpy()
 
 
-def listed_pictures(names: Sequence[str]) -> list[str]:
-    """The names with every dataset folder replaced by references to the images of its test split.
-
-    Raises:
-        FileNotFoundError: A folder without a datalist.
-        ValueError: A datalist that leaks, is of another form, or has no test split.
-    """
-    return [
-        name
-        for given in names
-        for name in (
-            [entry["image"] for entry in load_split(Path(given) / "datalist.json", "test")]
-            if Path(given).is_dir()
-            else [given]
-        )
-    ]
-
-
-def read_stored(name: str, size: int) -> Picture:
-    """One picture, normalised as ``kdmri prepare`` does; a row of a store is taken as it is.
-
-    Args:
-        name: PNG, JPEG, a ``.mat`` file of the Figshare set, of which the image alone is read, or ``images.npy#17``.
-        size: Side ``S`` of the stored image, pixels.
-
-    Raises:
-        BadSliceError: The file cannot be used; file and field are named.
-        FileNotFoundError: There is no such store.
-        ValueError: Another kind of file, or a row that the store does not have.
-    """
-    if ".npy#" in name:
-        path, row = split_reference(name)
-        store = open_store(path)
-        if row >= len(store):
-            raise ValueError(f"{path} has {len(store)} rows, counted from 0; asked for is row {row}")
-        return Picture(name, np.array(store[row]))
-    suffix, limits = Path(name).suffix.lower(), ReadLimits()
-    if suffix == ".mat":
-        field, image = IMAGE, _cjdata_image(Path(name), limits)
-    elif suffix in SUFFIXES:
-        field, image = "pixels", read_picture(Path(name), name, "pixels", limits)
-    else:
-        allowed = ", ".join([*SUFFIXES, ".mat"])
-        raise ValueError(f"{name} is no picture: {allowed}, images.npy#ROW or a dataset folder is expected")
-    check_image(image, name, field, limits)
-    return Picture(name, store_image(image, size, name, field))
-
-
-def _cjdata_image(path: Path, limits: ReadLimits) -> NDArray[np.generic]:
-    """The image of a ``cjdata`` file, upright; its label is not looked at."""
-    with open_hdf5(read_file(path, str(path), limits.member_bytes), str(path)) as file:
-        return read_dataset(open_group(file, str(path), "cjdata"), IMAGE, str(path), limits.side**2).T
-
-
 def predict_pictures(
-    network: nn.Module, pictures: Iterator[Picture], steps: Any, device: torch.device, batch_size: int = 32
+    network: nn.Module,
+    pictures: Iterator[Picture],
+    steps: Any,
+    device: torch.device,
+    batch_size: int = 32,
+    *,
+    temperature: float = 1.0,
+    classes: Sequence[str] = CLASSES,
+    as_it_came: bool = False,
 ) -> Iterator[PicturePrediction]:
-    """What a network says of pictures, from the image alone.
+    """What a network says of pictures, from the image alone; a batch of pictures is in memory at a time.
 
     Args:
         network: On ``device``; of a ``GeometryClassifier`` the predicted maps are kept.
@@ -157,23 +120,45 @@ def predict_pictures(
         steps: Transforms from ``{"image": (S, S)}``, 0..255, to what the network takes (``image_steps``).
         device: Where the images go.
         batch_size: Pictures at a time.
+        temperature: By what logits are divided before softmax.
+        classes: Names of the K classes.
+        as_it_came: The steps take the pixels as they came, ``(rows, columns)``, instead of the stored ones.
 
     Raises:
         ValueError: The network wants more than the image, or gives logits of other classes.
+    """
+    check_takes_image_alone(network)
+    while batch := list(islice(pictures, batch_size)):
+        given = [one.raw if as_it_came and one.raw is not None else one.pixels for one in batch]
+        images = torch.stack([_plain(steps({"image": one.astype(np.float32)})["image"]) for one in given])
+        logits, geometry = _answer(network, images.to(device))
+        if logits.ndim != 2 or logits.shape[1] != len(classes):
+            raise ValueError(f"the network gives {tuple(logits.shape)}, expected are {len(classes)} classes a picture")
+        probabilities = (logits.double() / temperature).softmax(dim=1).cpu().numpy()
+        for place, picture in enumerate(batch):
+            maps = None if geometry is None else geometry[place]
+            yield PicturePrediction(picture, probabilities[place], maps, tuple(classes), images[place])
+
+
+def check_takes_image_alone(network: nn.Module) -> None:
+    """Refuses a teacher that is given the tumour mask.
+
+    Raises:
+        ValueError: The network wants more than the image.
     """
     if wanted := getattr(network, "privileged_keys", ()):
         raise ValueError(
             f"{type(network).__name__} wants {', '.join(wanted)} beside the image: such a teacher cannot be used on "
             "pictures; give the run of a student"
         )
-    while batch := list(islice(pictures, batch_size)):
-        images = torch.stack([_plain(steps({"image": one.pixels.astype(np.float32)})["image"]) for one in batch])
-        logits, geometry = _answer(network, images.to(device))
-        if logits.ndim != 2 or logits.shape[1] != len(CLASSES):
-            raise ValueError(f"the network gives {tuple(logits.shape)}, expected are {len(CLASSES)} classes a picture")
-        probabilities = logits.double().softmax(dim=1).cpu().numpy()
-        for place, picture in enumerate(batch):
-            yield PicturePrediction(picture, probabilities[place], None if geometry is None else geometry[place])
+
+
+def unlabelled(images: Tensor) -> SliceBatch:
+    """Images ``(B, 1, H, W)`` of which nothing else is known, as examinations read them."""
+    count, nobody = len(images), ("",) * len(images)
+    none = torch.zeros(count, dtype=torch.bool, device=images.device)
+    mask = torch.zeros(count, 1, *images.shape[2:], device=images.device)
+    return SliceBatch(images, mask, none, none.long(), nobody, nobody, nobody)
 
 
 @torch.no_grad()

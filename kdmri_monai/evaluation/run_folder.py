@@ -155,6 +155,13 @@ class RunFolder:
             return f"{len(seen)} of {len(set(held_out.values()))} patient families were trained on"
         return f"split by {rule}, not by patient" if rule not in (None, *HONEST_RULES) else ""
 
+    @cached_property
+    def unsure(self) -> str:
+        """In words, that a teacher may have learned from the held-out patients; empty where its run tells that not."""
+        facts = self._field("settings#teacher_facts", list, "a list") or []
+        unknown = sum(isinstance(one, Mapping) and one.get("training_data") == "unknown" for one in facts)
+        return "its teacher's training data are unknown" if unknown else ""
+
     def _field(self, name: str, kind: type, allowed: str) -> Any:
         """A field of ``run.json``, ``settings#seed``; ``None`` where it is missing or null."""
         value: Any = self.record

@@ -54,12 +54,15 @@ def source_controls(
 
     Returns:
         Area under the ROC curve and balanced accuracy of the probe, without numbers where it cannot be asked, and the
-        rows of ``source_recall_rows``.
+        rows of ``source_recall_rows``. No rows for other classes than those of the Figshare set, of which alone it is
+        known what an id tells.
 
     Raises:
         ValueError: A batch lacks a key.
         PredictionError: No slices, an id that repeats, or a probability that is not finite.
     """
+    if tuple(classes) != CLASSES:
+        return []
     asked: list[SliceBatch] = []
     answers = Answers(classes)
     for batch in batches:
@@ -67,13 +70,11 @@ def source_controls(
         answers.add(part, {"intact": answer(network, part)})
         asked.append(part)
     predictions = answers.tables()["intact"]
-    return _probe_rows(network, asked, classes, resampling) + source_recall_rows(predictions, resampling)
+    return _probe_rows(network, asked, resampling) + source_recall_rows(predictions, resampling)
 
 
-def _probe_rows(
-    network: nn.Module, parts: Sequence[SliceBatch], classes: Sequence[str], resampling: Resampling | None
-) -> list[ControlRow]:
-    number = classes.index(GLIOMA) if GLIOMA in classes else len(classes)
+def _probe_rows(network: nn.Module, parts: Sequence[SliceBatch], resampling: Resampling | None) -> list[ControlRow]:
+    number = CLASSES.index(GLIOMA)
     gliomas = [part.take(part.label == number) for part in parts if (part.label == number).any()]
     if not gliomas:
         return _undefined("There is no slice of a glioma.")

@@ -26,10 +26,10 @@ def source_recall_rows(predictions: Predictions, resampling: Resampling | None =
 
     Returns:
         A row a source, which catch nothing by themselves: chance is how often the network says glioma of as many
-        families drawn at random from all classes.
+        families drawn at random from all classes. None for other classes than those of the Figshare set.
     """
     resampling = resampling or Resampling()
-    if GLIOMA not in predictions.classes:
+    if tuple(predictions.classes) != CLASSES:
         return []
     number = predictions.classes.index(GLIOMA)
     glioma = predictions.label == number

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdmri_monai.data.datalist import class_names, read_datalist
 from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.engines.configured import ConfiguredNetwork, configured_network, image_steps, slice_batches
 from kdmri_monai.engines.run_record import FILE
@@ -95,6 +96,7 @@ def open_run(
         checkpoint=run.weights,
         datalist=datalist,
         cam_layer=_configured_layer(run),
+        classes=class_names(read_datalist(datalist)),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from kdmri_monai.report.class_words import title
 from kdmri_monai.report.figure_blocks import FigureBlocks
 from kdmri_monai.report.material import Material
 from kdmri_monai.report.page import write_page
@@ -24,8 +25,6 @@ from kdmri_monai.report.sections import (
     training,
     transfer,
 )
-
-TITLE = "Knowledge distillation on brain-tumour MRI"
 
 
 def build_page(material: Material, figures: FigureBlocks) -> Page:
@@ -52,7 +51,7 @@ def build_page(material: Material, figures: FigureBlocks) -> Page:
     )
     runs = [run.path.name for member in material.members for run in member.runs]
     return Page(
-        title=TITLE,
+        title=title(material.table.classes),
         subtitle=f"{len(runs)} runs, {headline.material_counts(material)}",
         lead=headline.lead(material),
         tiles=headline.tiles(material),

@@ -1,6 +1,5 @@
 """Slices with the tumour as a student sees it, and the true border where there is one."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kdmri_monai.evaluation.prediction_pictures import BORDER, PicturePrediction, tumour_probability
+from kdmri_monai.evaluation.prediction_pictures import BORDER, tumour_probability
 from kdmri_monai.networks.geometry_head import PredictedGeometry
 from kdmri_monai.report.axes import INK, LABEL, SMALL, save
 
@@ -51,31 +50,6 @@ def draw_geometry(
         OSError: The file cannot be written.
     """
     return _save(geometry_figure(image, geometry, title, mask), path)
-
-
-def draw_predictions(predictions: Sequence[PicturePrediction], folder: Path) -> list[Path]:
-    """Writes one PNG a picture, as ``draw_geometry`` does, named by its place and its name: ``0003_scan.png.png``.
-
-    Args:
-        predictions: Those of a network with a geometry head.
-        folder: Made where it is missing.
-
-    Returns:
-        The files, in the order of the predictions.
-
-    Raises:
-        ValueError: A prediction without a map.
-        OSError: A file cannot be written.
-    """
-    drawn = []
-    for number, one in enumerate(predictions, start=1):
-        if one.geometry is None:
-            raise ValueError(f"the network predicts no tumour map of {one.picture.name}: it has no geometry head")
-        name = Path(one.picture.name).name
-        plain_name = re.sub(r"[^\w.-]+", "_", name)
-        path = folder / f"{number:04d}_{plain_name}.png"
-        drawn.append(draw_geometry(one.picture.pixels, one.geometry, f"{name}\n{one.words}", path))
-    return drawn
 
 
 def geometry_figure(

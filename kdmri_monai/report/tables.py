@@ -106,7 +106,7 @@ def _named(row: Row, by: str) -> str:
     if by == "arm" and any(seed is not None for seed in row.seeds):
         lines.append(f"[dim]{_listed('seed', row.seeds)}[/]")
     lines += ["[yellow]given the mask[/]"] if row.given else []
-    lines += ["[red]leaky[/]"] if row.leaky else []
+    lines += ["[red]leaky[/]"] if row.leaky else ["[yellow]teacher unknown[/]"] if row.unsure else []
     return "\n".join(lines)
 
 
@@ -153,6 +153,10 @@ def _caption(comparison: Comparison) -> str:
             sentences.append(f"{escape(row.name)} was given {escape(row.given)}: no one has that when a patient comes.")
         if row.leaky:
             sentences.append(f"{escape(row.name)} is leaky, its numbers mean little: {escape(row.leaky)}.")
+        if row.unsure:
+            sentences.append(
+                f"{escape(row.name)} may be too good: {escape(row.unsure)}, so it may know patients of the test."
+            )
     if any(interval.low == interval.high for interval in _intervals(comparison)):
         sentences.append("An interval without width: no difference was seen that could be drawn again.")
     return " ".join(sentences)

@@ -140,7 +140,7 @@ def test_a_transformer_has_a_geometry_head_too(bundle, home, data):
     parser = ConfigParser(ConfigParser.load_config_files(bundle.files("cnn_to_vit")))
     checkpoint = home / "untrained_cnn.pt"
     torch.save(parser.get_parsed_content("teacher_def").state_dict(), checkpoint)
-    given = data | {"teacher_ckpt": str(checkpoint), "output_dir": str(home / "vit")}
+    given = data | {"teacher_ckpt": str(checkpoint), "teacher_data_unknown": True, "output_dir": str(home / "vit")}
     bundle.train("cnn_to_vit", "geometry_head", **given)
     row = bundle.curves(home / "vit")[0]
     assert row["training"].keys() == {"loss", "task", "kd", "hcl", "geometry", "accuracy"}

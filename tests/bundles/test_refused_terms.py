@@ -50,7 +50,11 @@ def test_a_term_without_what_it_needs_is_refused_before_training(bundle, tmp_pat
 def test_tokens_that_hold_a_class_token_are_refused_with_the_way_out(bundle, tmp_path, capsys, monkeypatch, data):
     parser = ConfigParser(ConfigParser.load_config_files(bundle.files("cnn_to_vit")))
     torch.save(parser.get_parsed_content("teacher_def").state_dict(), tmp_path / "cnn.pt")
-    given = data | {"teacher_ckpt": str(tmp_path / "cnn.pt"), "output_dir": str(tmp_path / "run")}
+    given = data | {
+        "teacher_ckpt": str(tmp_path / "cnn.pt"),
+        "teacher_data_unknown": True,
+        "output_dir": str(tmp_path / "run"),
+    }
     given["backbone_taps"] = [f"network.blocks.{number}" for number in (1, 3, 5, 7)]
     told = last_line(bundle, capsys, monkeypatch, "cnn_to_vit", **given)
     assert "`hcl` wants maps; `network.blocks.1` gives tokens 65 x 96: set prefix_tokens=1" in told

@@ -150,8 +150,8 @@ def test_a_teacher_of_another_image_size_is_refused(checkpoint, datalist):
 
 
 def test_a_teacher_of_unknown_origin_is_told(checkpoint, datalist, caplog):
-    load_teacher(nn.Linear(3, 2), checkpoint, datalist)
-    assert "whether it has seen our test patients is not known" in caplog.text
+    load_teacher(nn.Linear(3, 2), checkpoint, datalist, data_unknown=True)
+    assert "whether it has seen our validation and test patients is not known" in caplog.text
 
 
 def test_a_missing_teacher_is_told_with_the_way_to_make_one(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
-from kdmri_monai.data.datalist import load_split
+from kdmri_monai.data.datalist import load_split, read_classes
 from kdmri_monai.data.options import PrepareOptions
 from kdmri_monai.data.phantom.patients import write_phantoms
 from kdmri_monai.data.prepare import prepare_dataset
@@ -82,11 +82,12 @@ def answers(dataset, split, skill, seed):
     """Probabilities that lean to the truth by ``skill``, and by chance."""
     entries = load_split(dataset / "datalist.json", split)
     label = np.array([entry["label"] for entry in entries])
-    logits = np.random.default_rng(seed).normal(size=(len(label), 3))
+    classes = tuple(read_classes(dataset / "datalist.json"))
+    logits = np.random.default_rng(seed).normal(size=(len(label), len(classes)))
     logits[np.arange(len(label)), label] += skill
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = ([str(entry[key]) for entry in entries] for key in ("id", "patient", "family"))
-    return Predictions(*names, label, probabilities)
+    return Predictions(*names, label, probabilities, classes)
 
 
 def line_of(epoch):

@@ -6,18 +6,13 @@ from monai.transforms import Compose, EnsureChannelFirstd, EnsureTyped, Resized,
 from PIL import Image
 from torch import nn
 
+from kdmri_monai.data.pixels import store_image
 from kdmri_monai.evaluation.prediction_pictures import Picture as StoredPicture
-from kdmri_monai.evaluation.prediction_pictures import PicturePrediction, predict_pictures, read_stored
+from kdmri_monai.evaluation.prediction_pictures import PicturePrediction, predict_pictures
 from kdmri_monai.networks import GeometryClassifier
 from kdmri_monai.networks.geometry_head import PredictedGeometry
-from kdmri_monai.report.overlays import (
-    PREDICTED,
-    TRUE,
-    draw_geometry,
-    draw_predictions,
-    geometry_figure,
-    geometry_sheet,
-)
+from kdmri_monai.report.overlays import PREDICTED, TRUE, draw_geometry, geometry_figure, geometry_sheet
+from kdmri_monai.report.picture_overlays import PictureOverlays
 
 SIDE, CELL = 64, 4
 ROWS, COLUMNS = slice(16, 32), slice(36, 60)  # upper right, wider than high
@@ -157,7 +152,6 @@ def network():
 
 def test_what_a_network_sees_in_an_oblong_picture_is_drawn_where_it_is(network, tmp_path):
     oblong = grey(blob())[8:48]  # 40 rows, which the store pads to 64 by 12 above and below
-    Image.fromarray(oblong).save(tmp_path / "scan.png")
     steps = Compose(
         [
             EnsureChannelFirstd("image", channel_dim="no_channel"),
@@ -166,7 +160,7 @@ def test_what_a_network_sees_in_an_oblong_picture_is_drawn_where_it_is(network, 
             EnsureTyped("image"),
         ]
     )
-    stored = read_stored(str(tmp_path / "scan.png"), 2 * SIDE)
+    stored = StoredPicture("scan.png", store_image(oblong, 2 * SIDE, "scan.png", "pixels"), oblong)
     [one] = predict_pictures(network, iter([stored]), steps, torch.device("cpu"))
     assert stored.pixels.shape == (2 * SIDE, 2 * SIDE)
     figure, path = drawn(tmp_path, stored.pixels, one.geometry, "glioma")
@@ -181,7 +175,8 @@ def test_pictures_are_named_by_place_and_name_and_get_the_words(tmp_path):
     probabilities = np.array([0.1, 0.7, 0.2])
     names = ["a/scan.png", "b/scan.png", "D/images.npy#3"]
     several = [PicturePrediction(StoredPicture(n, grey(blob())), probabilities, geometry_of(blob())) for n in names]
-    paths = draw_predictions(several, tmp_path / "out")
+    overlays = PictureOverlays(nn.Identity(), tmp_path / "out", torch.device("cpu"))
+    paths = [overlays.draw(one, one.words) for one in several]
     assert [path.name for path in paths] == ["0001_scan.png.png", "0002_scan.png.png", "0003_images.npy_3.png"]
     assert all(path.is_file() for path in paths)
     # bilinear between cells, the four corner pixels of the blob have 0.625 squared: 16 x 24 - 4 of 4096 pixels
@@ -205,9 +200,9 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, arguments, told):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sheet_wants_one_of_everything_and_a_prediction_a_map(tmp_path):
+def test_a_sheet_wants_one_of_everything_and_a_prediction_a_map_or_an_image(tmp_path):
     with pytest.raises(ValueError, match="1 images, 2 maps"):
         geometry_sheet([grey(blob())], [geometry_of(blob())] * 2, ["a"], tmp_path / "sheet.png")
     without = PicturePrediction(StoredPicture("a.png", grey(blob())), np.array([0.1, 0.7, 0.2]), None)
-    with pytest.raises(ValueError, match="has no geometry head"):
-        draw_predictions([without], tmp_path)
+    with pytest.raises(ValueError, match="was not kept"):
+        PictureOverlays(nn.Identity(), tmp_path, torch.device("cpu")).draw(without, "glioma")

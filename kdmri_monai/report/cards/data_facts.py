@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kdmri_monai.data.datalist import class_names
+from kdmri_monai.data.taxonomy import CLASSES
+
 FIGSHARE = "figshare"
 UNKNOWN = "Not in the files of the run; to be stated by the authors."
 
@@ -36,13 +39,13 @@ def data_facts(datalist: Mapping[str, Any], sha256: str, image_size: int) -> dic
         "reference_standard": f"One class a slice, as given by the source. {UNKNOWN}",
         "annotators": UNKNOWN,
     }
-    if datalist.get("name") == FIGSHARE:
+    if datalist.get("name") == FIGSHARE and class_names(datalist) == CLASSES:
         facts |= _FIGSHARE
     return facts | {
         "design": "Retrospective: images that had been collected before.",
         "preprocessing": _preprocessing(datalist, image_size),
         "subsets": f"{len(datalist.get('skipped', []))} slices were skipped as unusable; no other selection.",
-        "elements": "Classes: " + ", ".join(f"{k} {name}" for k, name in enumerate(datalist["classes"])) + ".",
+        "elements": "Classes: " + ", ".join(f"{k} {name}" for k, name in enumerate(class_names(datalist))) + ".",
         "deidentification": f"Patient ids are those of the source; the network sees pixels alone. {UNKNOWN}",
         "missing": _missing(datalist),
         "annotator_variability": UNKNOWN,
@@ -100,7 +103,7 @@ def _characteristics(datalist: Mapping[str, Any]) -> str:
     for split in _splits(datalist):
         table = datalist["counts"]["table"].get(split, {})
         classes = [f"{name} {table[name]['slices']} slices of {table[name]['patients']} patients"
-                   for name in datalist["classes"] if name in table]  # fmt: skip
+                   for name in class_names(datalist) if name in table]  # fmt: skip
         parts.append(f"{split.capitalize()}: {', '.join(classes)}.")
     return " ".join([*parts, "Age, sex and scanner are not in the files."])
 

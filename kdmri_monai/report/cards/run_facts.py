@@ -5,23 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdmri_monai.data.datalist import read_datalist
+from kdmri_monai.data.datalist import class_names, read_datalist
 from kdmri_monai.evaluation.run_folder import RunFolder
 from kdmri_monai.evaluation.subject import file_digest
 from kdmri_monai.report.cards.data_facts import data_facts
 from kdmri_monai.report.cards.result_facts import result_facts
 from kdmri_monai.report.cards.training_facts import training_facts
-
-INTENDED_USE = (
-    "Research on knowledge distillation for brain-tumour MRI. Not for diagnosis: there is no class for a healthy scan "
-    "or for another disease, every image is given one of three tumours."
-)
-LIMITATIONS = (
-    "No class for a healthy scan or for any other tumour. Single slices of one sequence (contrast-enhanced T1). "
-    "In the Figshare set the form of the patient id goes with the class, so a network may read the source of an image "
-    "in place of the tumour; the shortcut controls of the report measure how far. Intervals are those of other "
-    "patients of the same hospitals; nothing is known of other hospitals."
-)
+from kdmri_monai.report.class_words import intended_use, limitations
 
 
 @dataclass(frozen=True)
@@ -70,11 +60,12 @@ def run_facts(folder: Path, split: str = "test", datalist: Path | None = None) -
     if digest != run.data["sha256"]:
         raise ValueError(f"{path} is not the datalist of {run.path}: its SHA-256 differs from data.sha256 in run.json")
     sections = run.evidence(split) or {}
+    datalist_content = read_datalist(path)
     facts = (
-        data_facts(read_datalist(path), digest, int(run.settings["image_size"]))
-        | training_facts(run.record, run.config, run.history, sections.get("efficiency"))
+        data_facts(datalist_content, digest, int(run.settings["image_size"]))
+        | training_facts(run.record, run.config, run.history, sections.get("efficiency"), class_names(datalist_content))
         | result_facts(metrics, sections, _validation(run))
-        | {"intended_use": INTENDED_USE, "limitations": LIMITATIONS}
+        | {"intended_use": intended_use(metrics["classes"]), "limitations": limitations(metrics["classes"])}
     )
     return RunFacts(run.path.resolve().name, split, facts, metrics, sections, run.given)
 

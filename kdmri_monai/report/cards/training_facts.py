@@ -7,7 +7,11 @@ from kdmri_monai.evaluation.history import History
 
 
 def training_facts(
-    record: Mapping[str, Any], config: Mapping[str, Any], history: History | None, efficiency: Mapping[str, Any] | None
+    record: Mapping[str, Any],
+    config: Mapping[str, Any],
+    history: History | None,
+    efficiency: Mapping[str, Any] | None,
+    classes: Sequence[str],
 ) -> dict[str, str]:
     """Model, software, training and selection.
 
@@ -16,6 +20,7 @@ def training_facts(
         config: Merged configuration with the overrides of the command line, unparsed.
         history: Numbers of the epochs; ``None`` where there are none.
         efficiency: Section of the evidence; ``None`` where it was not examined.
+        classes: Names of the K classes.
 
     Returns:
         Sentences by name of the fact.
@@ -25,14 +30,23 @@ def training_facts(
     return {
         "method": _method(settings, taught),
         "goal": "Creation of a model; comparison of training with a teacher and without.",
-        "model": _model(settings, config, efficiency),
+        "model": _model(settings, config, efficiency, len(classes)),
         "software": _software(record.get("environment", {})),
-        "initialisation": f"PyTorch's random defaults, seed {settings.get('seed')}.",
+        "initialisation": _initialisation(settings),
         "training": _training(settings, config, taught),
         "selection": _selection(settings, history),
         "ensembling": "The teachers are an ensemble." if str(taught).startswith("[") else "None.",
         "availability": _availability(record),
     }
+
+
+def _initialisation(settings: Mapping[str, Any]) -> str:
+    pretrained = settings.get("pretrained")
+    random = f"PyTorch's random defaults, seed {settings.get('seed')}."
+    if not pretrained:
+        return random
+    head = "its head kept" if pretrained.get("head_kept") else f"its head anew: {random}"
+    return f"The weights of {pretrained.get('file')} (SHA-256 {pretrained.get('sha256')}), {head}"
 
 
 def _method(settings: Mapping[str, Any], taught: Any) -> str:
@@ -46,9 +60,11 @@ def uses(settings: Mapping[str, Any]) -> str:
     return str(settings.get("network_uses", "image alone"))
 
 
-def _model(settings: Mapping[str, Any], config: Mapping[str, Any], efficiency: Mapping[str, Any] | None) -> str:
+def _model(
+    settings: Mapping[str, Any], config: Mapping[str, Any], efficiency: Mapping[str, Any] | None, classes: int
+) -> str:
     size = settings.get("image_size")
-    words = f"Input 1 x {size} x {size}, 0 to 1; output logits of {config.get('num_classes')} classes. "
+    words = f"Input 1 x {size} x {size}, 0 to 1; output logits of {classes} classes. "
     words += f"`{_definition(config, 'network_def')}`"
     if efficiency is None:
         return words + "."

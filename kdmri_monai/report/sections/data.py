@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kdmri_monai.data.datalist import class_names
 from kdmri_monai.report.material import Material
 from kdmri_monai.report.page_model import Cell, Column, Section, Table, Text
 
@@ -28,7 +29,7 @@ def _counts(datalist: Mapping[str, Any]) -> Table:
     ]
     rows = tuple(
         (Cell(name, mark="strong"), *(_count(table.get(split, {}).get(name)) for split in SPLITS))
-        for name in (*datalist["classes"], "all")
+        for name in (*class_names(datalist), "all")
     )
     fold = datalist.get("fold")
     title = "Counts" if fold is None else f"Counts, fold {fold}"

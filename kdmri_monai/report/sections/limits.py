@@ -1,10 +1,10 @@
 """What the page does not say."""
 
+from kdmri_monai.report.class_words import forced_choice
 from kdmri_monai.report.material import Material
 from kdmri_monai.report.page_model import Section, Text
 
 ALWAYS = (
-    "There is no class for a healthy scan or for another disease: every image is given one of three tumours.",
     "For research only, not for diagnosis.",
     "Intervals are those of other patients like these, for the networks that were trained here. What another seed or "
     "another fold would change is seen from the runs side by side, not from the intervals.",
@@ -26,4 +26,5 @@ def section(material: Material) -> Section:
         own.append(f"Fewer than three seeds: {', '.join(few)}.")
     if len({run.fold for one in material.members for run in one.runs}) == 1:
         own.append("One fold: other test patients may order the arms otherwise.")
-    return Section("limits", "Limits", "", tuple(Text(words) for words in (*own, *ALWAYS)))
+    sentences = (*own, forced_choice(material.table.classes), *ALWAYS)
+    return Section("limits", "Limits", "", tuple(Text(words) for words in sentences))

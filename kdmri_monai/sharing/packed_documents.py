@@ -1,0 +1,126 @@
+"""The texts of a packed bundle: README, model card, licences."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from kdmri_monai.report.cards.documents import model_card
+from kdmri_monai.report.cards.result_facts import percent
+from kdmri_monai.report.cards.run_facts import run_facts
+from kdmri_monai.sharing.exports import ONNX, PROGRAM, SAFETENSORS, SCRIPT, STATE
+from kdmri_monai.sharing.packed_configs import PackedNetwork
+from kdmri_monai.sharing.packed_metadata import MEASURES, NEEDED, PackedFacts
+from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
+
+DESCRIPTIONS = {
+    STATE: "state dict, opens with `weights_only=True`",
+    SAFETENSORS: "the same as safetensors",
+    SCRIPT: "TorchScript with metadata and configuration",
+    ONNX: "ONNX, free batch size, input `image`, output `pred`",
+    PROGRAM: "`torch.export`, free batch size",
+    "trust.safetensors": "what the training data looked like, for `kdmri predict`: means and a covariance, no slices",
+}
+ABSOLUTE = re.compile(r"(?<![\w./:>-])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\"`,;()|]+[\\/])*([^\s\\/'\"`,;()|]+)")
+"""A path from the root on; its last part is the group."""
+PUBLISHED = ("archives of cjdata files", "cjdata files")
+"""Kinds of sources that are the Figshare set."""
+
+
+def licences(source: Mapping[str, Any], given: Path | None) -> dict[str, bytes]:
+    """``LICENSE`` and ``docs/data_license.txt``.
+
+    Args:
+        source: ``source`` of the run's datalist; empty where it is not there any more.
+        given: A file with the licence of the data.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if given is not None:
+        text = given.read_bytes()
+    elif source.get("kind") in PUBLISHED:
+        text = _template("figshare_license.txt")
+    else:
+        text = b"Who packed this bundle did not state the licence of the data that the network was trained on.\n"
+    return {"LICENSE": _template("LICENSE"), "docs/data_license.txt": text}
+
+
+def card(run: Path, name: str) -> str | None:
+    """The model card of a run without folders of the machine; ``None`` where its evaluation or its data is missing."""
+    try:
+        return without_folders(model_card(replace(run_facts(run), name=name)))
+    except (OSError, ValueError):
+        return None
+
+
+def without_folders(text: str) -> str:
+    """A text in which every absolute path is its last part alone: who trained, and where, is nobody else's business."""
+    return ABSOLUTE.sub(lambda found: found[1], text)
+
+
+def readme(
+    student: PackedNetwork,
+    facts: PackedFacts,
+    forms: Mapping[str, bytes],
+    gaps: Mapping[str, float],
+    *,
+    program: bool,
+    labelled: bool,
+    signed: bool,
+    has_card: bool,
+) -> str:
+    """``docs/README.md``.
+
+    Args:
+        student: Network, sizes, temperature, classes.
+        facts: What is known of the run.
+        forms: Content by file name of ``models/``.
+        gaps: Largest difference of a probability by form.
+        program: Whether the network is the exported program.
+        labelled: Whether the synthetic slices have labels.
+        signed: Whether the manifest is signed.
+        has_card: Whether there is a model card.
+    """
+    environment = Environment(
+        loader=PackageLoader("kdmri_monai.sharing"),
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+    )
+    text: str = environment.get_template("packed_readme.md.j2").render(
+        student=student,
+        facts=facts,
+        metrics=facts.metrics,
+        measures=[name for name in MEASURES if name in (facts.metrics or {}).get("slices", {})],
+        percent=percent,
+        sizes={name: f"{len(content) / 1e6:.2f} MB" for name, content in forms.items()},
+        descriptions=DESCRIPTIONS,
+        gaps=gaps,
+        batches=BATCHES,
+        tolerance=f"{TOLERANCE:.0e}",
+        versions={
+            "monai": version("monai"),
+            "torch": version("torch").partition("+")[0],
+            "others": {name: version(name) for name in NEEDED},
+        },
+        program=program,
+        labelled=labelled,
+        signed=signed,
+        has_card=has_card,
+    )
+    return text
+
+
+def logging_config() -> bytes:
+    """``configs/logging.conf``: what MONAI writes to the terminal."""
+    return _template("logging.conf")
+
+
+def _template(name: str) -> bytes:
+    return (files("kdmri_monai.sharing") / "templates" / name).read_bytes()

@@ -1,0 +1,77 @@
+"""The definition of a student that MONAI alone can build: stock targets, plain values, no references."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.config_item import ComponentLocator, ConfigItem
+
+STOCK = ("monai.", "torch.")
+"""Where the targets of a packed network may be defined."""
+
+PROGRAM = {
+    "_target_": "torch.jit.load",
+    "f": "$os.path.join(@bundle_root, 'models', 'model.ts')",
+    "map_location": "cpu",
+}
+"""A network that is the exported program itself."""
+
+
+class NotStockError(ValueError):
+    """A network that MONAI and torch alone cannot build."""
+
+
+def stock_definition(config: ConfigParser, name: str = "network_def") -> dict[str, Any]:
+    """The definition of a network with every reference, macro and expression replaced by its value.
+
+    Args:
+        config: Configuration of a run; expressions in the definition are evaluated.
+        name: Id of the network.
+
+    Returns:
+        ``_target_`` and arguments, JSON values only.
+
+    Raises:
+        NotStockError: A target outside ``STOCK``, or a value that JSON cannot hold; it is named.
+    """
+    definition = _plain(config.get_parsed_content(name, instantiate=False), name)
+    if not isinstance(definition, dict) or "_target_" not in definition:
+        raise NotStockError(f"{name} is no component with a _target_")
+    foreign = sorted({target for target in _targets(definition) if not is_stock(target)})
+    if foreign:
+        raise NotStockError(
+            f"{name} needs {', '.join(foreign)}, which a laboratory with MONAI alone does not have; --program packs "
+            "the exported program in place of the configuration"
+        )
+    return definition
+
+
+def is_stock(target: str) -> bool:
+    """Whether MONAI or torch defines a target, named with dots or as MONAI's short names."""
+    if "." in target:
+        return target.startswith(STOCK)
+    return ComponentLocator().get_component_module_name(target) is not None
+
+
+def _targets(tree: Any) -> Iterator[str]:
+    if isinstance(tree, dict):
+        if "_target_" in tree:
+            yield str(tree["_target_"])
+        for value in tree.values():
+            yield from _targets(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _targets(value)
+
+
+def _plain(value: Any, place: str) -> Any:
+    """Items of MONAI's parser as JSON values."""
+    if isinstance(value, ConfigItem):
+        return _plain(value.get_config(), place)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part, f"{place}#{key}") for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part, f"{place}#{number}") for number, part in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise NotStockError(f"{place} is {type(value).__name__}, which a configuration without code cannot hold")
