@@ -6,11 +6,14 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from monai.bundle import run
+from PIL import Image
 from typer.testing import CliRunner
 
 from kdmri_monai.cli import app
+from kdmri_monai.data.phantom.slices import phantom_slice
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -26,7 +29,7 @@ def commands(pattern):
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     home = tmp_path_factory.mktemp("readme")
-    names = ("FIGSHARE", "D", "T", "S", "B", "GT", "G", "figures", "report.html")
+    names = ("FIGSHARE", "D", "T", "S", "B", "GT", "G", "figures", "report.html", "student.zip", "scan.png")
     return {name: str(home / name) for name in names}
 
 
@@ -76,6 +79,17 @@ def test_the_commands_of_the_readme_give_table_and_curves(places, monkeypatch):
     assert 'id="f-confusion_distilled_slices"' in page
     kdmri(*placed(card, places)[1:])
     assert {path.name for path in Path(places["S"]).iterdir()} >= {"MODEL_CARD.md", "CLAIM.md", "test_evidence.json"}
+    Image.fromarray(phantom_slice("axial", 1, np.random.default_rng(0), 128).image.astype(np.uint16)).save(
+        places["scan.png"]
+    )
+    [pack], [audit] = commands("kdmri pack"), commands("kdmri audit")
+    assert "audit: safe" in kdmri(*placed(pack, places)[1:])
+    assert "safe" in kdmri(*placed(audit, places)[1:])
+    asked = [command for command in commands("kdmri predict") if " G " not in command]
+    assert len(asked) == 2
+    for command in asked:
+        words = placed(command, places)[1:]
+        assert "no class for a healthy scan" in kdmri(*words, "--device", "cpu")
 
 
 def test_every_kdmri_command_of_the_readme_exists():

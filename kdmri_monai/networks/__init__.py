@@ -16,6 +16,7 @@ from kdmri_monai.networks.geometry_head import GeometryHead
 from kdmri_monai.networks.geometry_teacher import GeometryTeacher
 from kdmri_monai.networks.tap_survey import TapRow, survey
 from kdmri_monai.networks.taps import FeatureTaps, Tap, as_tap, tap_shapes
+from kdmri_monai.networks.weight_import import ImportReport, ImportRules, import_weights
 from kdmri_monai.networks.weights import WeightsError, load_weights
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "GeometryClassifier",
     "GeometryHead",
     "GeometryTeacher",
+    "ImportReport",
+    "ImportRules",
     "PooledClassifier",
     "Tap",
     "TapRow",
@@ -37,6 +40,7 @@ __all__ = [
     "WeightsError",
     "as_tap",
     "get_fusion_layer",
+    "import_weights",
     "load_weights",
     "survey",
     "tap_shapes",
