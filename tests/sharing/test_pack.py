@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, load, load_bundle_config, run, verify_net_in_out
+from monai.bundle import (
+    ConfigParser,
+    ConfigWorkflow,
+    ckpt_export,
+    load,
+    load_bundle_config,
+    run,
+    verify_metadata,
+    verify_net_in_out,
+)
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from typer.testing import CliRunner
 
@@ -215,6 +224,25 @@ def test_the_network_is_as_the_metadata_says(bundle):
     verify_net_in_out(
         "network_def", meta_file="configs/metadata.json", config_file="configs/inference.json", device="cpu"
     )
+
+
+@pytest.mark.filterwarnings("ignore:No hash value provided:UserWarning")  # of the schema, which lies beside the tests
+def test_the_metadata_are_as_monai_specifies(bundle):
+    verify_metadata(meta_file="configs/metadata.json", filepath=str(ROOT / "tests" / "data" / "meta_schema.json"))
+
+
+@pytest.mark.filterwarnings("ignore:.*TorchScript.*", "ignore:.*torch.jit.*")
+def test_monai_exports_the_network_itself(bundle):
+    ckpt_export(
+        "network_def",
+        filepath="models/again.ts",
+        ckpt_file="models/model.pt",
+        meta_file="configs/metadata.json",
+        config_file="configs/inference.json",
+    )
+    image = torch.rand(3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    ours, theirs = torch.jit.load("models/model.ts"), torch.jit.load("models/again.ts")
+    torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=1e-5)
 
 
 def test_monai_loads_the_network_with_its_weights(packed):
