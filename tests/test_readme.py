@@ -89,7 +89,8 @@ def test_the_commands_of_the_readme_give_table_and_curves(places, monkeypatch):
     assert len(asked) == 2
     for command in asked:
         words = placed(command, places)[1:]
-        assert "no class for a healthy scan" in kdmri(*words, "--device", "cpu")
+        out = str(Path(places["scan.png"]).parent / "answers")
+        assert "no class for a healthy scan" in kdmri(*words, "--device", "cpu", "--out", out)
 
 
 def test_every_kdmri_command_of_the_readme_exists():

@@ -27,7 +27,8 @@ def pack(
     """Pack the student of a run: weights in every form, configuration without code, cards, licences, checksums."""
     with told_to_the_user(), console.status("packing") as status:
         from kdmri_monai.sharing.audit import audit
-        from kdmri_monai.sharing.pack import PackOptions, pack
+        from kdmri_monai.sharing.pack import pack
+        from kdmri_monai.sharing.pack_options import PackOptions
 
         chosen = tuple(form.strip() for form in forms.split(",") if form.strip())
         options = PackOptions(version, changes, chosen, program, data_license, sign)

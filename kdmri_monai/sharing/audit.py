@@ -12,7 +12,7 @@ from typing import Any
 
 from kdmri_monai.sharing.audit_bundle_files import licence_findings, program_findings
 from kdmri_monai.sharing.audit_config_files import JSON_BYTES, UnreadableConfigError, parse_config
-from kdmri_monai.sharing.audit_findings import ARBITRARY, DANGER, LEVELS, REMARK, AuditFinding
+from kdmri_monai.sharing.audit_findings import ARBITRARY, DANGER, LEVELS, REMARK, AuditFinding, printable
 from kdmri_monai.sharing.audit_logging import SUFFIXES as LOGGING_SUFFIXES
 from kdmri_monai.sharing.audit_logging import logging_audit
 from kdmri_monai.sharing.audit_metadata import metadata_findings
@@ -86,7 +86,8 @@ def audit(path: Path, key: Path | None = None) -> AuditReport:
 
 
 def _report(path: Path, findings: list[AuditFinding]) -> AuditReport:
-    return AuditReport(path.name, tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))))
+    worst_first = sorted(map(printable, findings), key=lambda finding: LEVELS.index(finding.level))
+    return AuditReport(path.name, tuple(worst_first))
 
 
 def _judged(root: Path, key: Path | None) -> list[AuditFinding]:

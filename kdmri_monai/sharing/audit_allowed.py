@@ -115,7 +115,8 @@ _OURS = (
     *_under("kdmri_monai.engines", "batch_augmentation balanced_sampler load_teacher load_crossfitted switched_on"),
     *_under("kdmri_monai.engines", "explain_failures fit_temperature start_run teacher.teacher_facts start_from"),
     *_under("kdmri_monai.engines", "pretrained_facts fine_tuning_groups check_run_classes"),
-    "kdmri_monai.networks.load_weights",
+    *_under("kdmri_monai.engines", "process_device join_processes leave_processes is_first_process share_of_batch"),
+    *_under("kdmri_monai", "engines.synchronise_batch_norm networks.load_weights"),
     *_under("kdmri_monai.data.datalist", "read_datalist load_split read_classes check_num_classes"),
 )
 FUNCTIONS = frozenset((*_PYTHON, *_NUMPY, *_TORCH, *_MONAI, *_OURS))

@@ -8,6 +8,7 @@ from kdmri_monai.sharing.audit_config_files import Repeated
 from kdmri_monai.sharing.audit_substitution import (
     SEPARATOR,
     RelativeIdError,
+    import_statement,
     is_plain_key,
     normalised,
     references,
@@ -24,7 +25,7 @@ class Item:
     Attributes:
         file: Configuration it stands in.
         id: ``::`` between levels.
-        key: Last part of the id, overlays' long keys taken apart.
+        key: Last part of the id that is a name, overlays' long keys taken apart: an element of a list has its list's.
         value: Text, number or the like; or the mapping or list itself.
         owner: The mapping it stands in, ``None`` in a list.
     """
@@ -34,6 +35,11 @@ class Item:
     key: str
     value: Any
     owner: Mapping[str, Any] | None
+
+    @property
+    def above(self) -> str:
+        """Id of what holds it, as all configurations of a bundle write it."""
+        return normalised(self.id).lstrip("+").rpartition(SEPARATOR)[0]
 
     @property
     def text(self) -> str | None:
@@ -58,7 +64,8 @@ def items(file: str, content: Any, place: str = "", owner: Mapping[str, Any] | N
     Yields:
         Items, those with a replaced value of a repeated key too.
     """
-    key = normalised(place).lstrip("+").split(SEPARATOR)[-1]
+    names = [part for part in normalised(place).lstrip("+").split(SEPARATOR) if not part.isdigit()]
+    key = names[-1] if names else ""
     yield Item(file, place, key, content, owner)
     if isinstance(content, dict):
         others = content.others if isinstance(content, Repeated) else []
@@ -85,7 +92,7 @@ def tainted_ids(found: list[Item]) -> frozenset[str]:
         if text is None or not text.startswith((EXPRESSION, MACRO, REFERENCE)):
             continue
         first = _first(item.id)
-        if text.startswith(EXPRESSION) and text[1:].lstrip().startswith(("import ", "from ", "import\t", "from\t")):
+        if text.startswith(EXPRESSION) and import_statement(text) is not None:
             tainted.add(first)
         targets = [text[1:]] if text.startswith(MACRO) else references(text)
         links.setdefault(first, set()).update(map(_first, targets))

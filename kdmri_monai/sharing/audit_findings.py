@@ -70,3 +70,13 @@ def shown(text: str) -> str:
     """Text of a bundle, fit for a terminal: shortened, and what is not printable ASCII written as an escape."""
     cut = text if len(text) <= TEXT else text[: TEXT - 3] + "..."
     return "".join(char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in cut)
+
+
+def printable(finding: AuditFinding) -> AuditFinding:
+    """The finding without characters that steer a terminal, wherever a bundle may have put some."""
+    words = {name: _escaped(value) for name, value in finding.as_dict().items()}
+    return AuditFinding(**words)
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

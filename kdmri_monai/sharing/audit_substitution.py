@@ -6,6 +6,7 @@ in strings and comments too. What is judged here is the result.
 Source: ``ConfigParser.resolve_relative_ids``, ``ReferenceResolver.update_refs_pattern`` of MONAI 1.6.1.
 """
 
+import ast
 import re
 
 SEPARATOR = "::"
@@ -69,3 +70,17 @@ def with_references(text: str) -> str:
 def references(text: str) -> tuple[str, ...]:
     """Ids that a text refers to."""
     return tuple(item[1:] for item in _REFERENCE.findall(normalised(text)))
+
+
+def import_statement(text: str) -> ast.Import | ast.ImportFrom | None:
+    """The import that an expression is, as Python reads it; ``None`` for any other expression.
+
+    Args:
+        text: With or without its leading ``$``.
+    """
+    try:
+        statements = ast.parse(with_references(text.removeprefix("$"))).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # MONAI reads it in the same way, and stops there
+    first = statements[0] if statements else None
+    return first if isinstance(first, (ast.Import, ast.ImportFrom)) else None

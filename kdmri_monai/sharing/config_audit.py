@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdmri_monai.sharing.allowed_targets import target_verdict
-from kdmri_monai.sharing.audit_arguments import argument_verdicts, mode_verdict
+from kdmri_monai.sharing.audit_arguments import MODE, argument_verdicts
 from kdmri_monai.sharing.audit_config_files import SUFFIXES, Repeated, UnreadableConfigError, parse_config
 from kdmri_monai.sharing.audit_config_items import EXPRESSION, MACRO, REFERENCE, Item, items, odd_keys, tainted_ids
 from kdmri_monai.sharing.audit_findings import (
@@ -23,7 +23,7 @@ from kdmri_monai.sharing.audit_substitution import SEPARATOR, is_relative, norma
 from kdmri_monai.sharing.expressions import Names, bound_names, expression_verdict
 
 GROUP = "configuration"
-TARGET, MODE = "_target_", "_mode_"
+TARGET = "_target_"
 _MACRO_FILE = re.compile(r"(.*\.(?:json|yaml|yml))(?=(?:::.*)|$)", re.IGNORECASE)
 """As ``ConfigParser.split_path_id`` finds the file in a macro."""
 
@@ -89,13 +89,11 @@ class _Configurations:
                 yield AuditFinding(DANGER, GROUP, item.file, item.id, verdict=ARBITRARY, reason=reason)
 
     def _verdicts(self, item: Item) -> Iterator[Verdict]:
-        yield from argument_verdicts(item, self._is_component)
+        yield from argument_verdicts(item, self._targets(item), self._is_component)
         if item.key == TARGET:
             yield self._target(item)
-        elif item.key == MODE:
-            yield mode_verdict(item.owner if isinstance(item.owner, dict) else {}, item.value)
         text = item.text
-        if text is None or item.key == TARGET:
+        if text is None or item.key in (TARGET, MODE):
             return
         if text.startswith(EXPRESSION):
             yield self._expression(item, text)
@@ -116,6 +114,12 @@ class _Configurations:
         if item.value.startswith((EXPRESSION, MACRO)):
             return Verdict(ARBITRARY, "calls what an expression or a macro gives")
         return target_verdict(item.value)
+
+    def _targets(self, item: Item) -> list[str]:
+        """What the component is that an item belongs to, in this configuration and those laid over it."""
+        own = item.owner.get(TARGET) if item.owner is not None else None
+        others = self.components.get(f"{item.above}{SEPARATOR}{TARGET}", [])
+        return [target for target in (own, *others) if isinstance(target, str)]
 
     def _is_component(self, place: str) -> bool:
         """Whether every configuration defines an id as a known component (or as nothing), and none exchanges a part."""

@@ -14,7 +14,7 @@ from kdmri_monai.sharing.allowed_targets import located, target_verdict
 from kdmri_monai.sharing.audit_allowed import BUILTINS, FUNCTIONS, MODULES, ROOTS
 from kdmri_monai.sharing.audit_checked_calls import RefusedError
 from kdmri_monai.sharing.audit_findings import ARBITRARY, HARMLESS, Verdict
-from kdmri_monai.sharing.audit_substitution import with_references
+from kdmri_monai.sharing.audit_substitution import import_statement, with_references
 from kdmri_monai.sharing.audit_syntax import Judge
 
 STANDARD = {"monai": ("monai",), "torch": ("torch",), "np": ("numpy",), "numpy": ("numpy",)}
@@ -82,11 +82,8 @@ def bound_names(expressions: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     bound: dict[str, set[str]] = {}
     for text in expressions:
-        try:
-            statements = ast.parse(with_references(text.removeprefix("$"))).body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # the expression is judged, and refused, where it stands
-        for name, source in _bindings(statements[0]) if statements else ():
+        statement = import_statement(text)
+        for name, source in _bindings(statement) if statement else ():
             bound.setdefault(name, set()).add(source)
     return {name: tuple(sorted(sources)) for name, sources in bound.items()}
 

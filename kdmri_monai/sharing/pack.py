@@ -1,9 +1,8 @@
 """A run's student as a bundle for other laboratories: ``NAME.zip``, the same bytes every time."""
 
 import json
-import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from kdmri_monai.networks.weights import load_weights
 from kdmri_monai.sharing.canonical_zip import zip_bytes
 from kdmri_monai.sharing.exports import FORMS, SCRIPT, STATE, export_forms
 from kdmri_monai.sharing.manifest import MANIFEST, SIGNATURE, build_manifest
+from kdmri_monai.sharing.pack_options import NAME, Packed, PackError, PackOptions
 from kdmri_monai.sharing.packed_configs import PackedNetwork, evaluation_config, inference_config
-from kdmri_monai.sharing.packed_documents import card, licences, logging_config, readme
+from kdmri_monai.sharing.packed_documents import PUBLISHED, card, licences, logging_config, readme
 from kdmri_monai.sharing.packed_metadata import PackedFacts, metadata
 from kdmri_monai.sharing.packed_network import PROGRAM, stock_definition
 from kdmri_monai.sharing.parity import check_parity, parity
@@ -32,62 +32,6 @@ from kdmri_monai.sharing.signature import sign
 from kdmri_monai.sharing.smoke import smoke_files, smoke_images
 from kdmri_monai.sharing.trust import FILE as TRUST
 from kdmri_monai.sharing.trust import run_trust
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-
-class PackError(ValueError):
-    """A run that cannot be packed as was asked for."""
-
-
-@dataclass(frozen=True)
-class PackOptions:
-    """Choices of who packs.
-
-    Attributes:
-        version: Of the bundle; parts of one digit, since MONAI compares versions as texts.
-        changes: What is new in it.
-        forms: Files of ``models/`` beside the state dict, of ``exports.FORMS``.
-        program: Pack the exported program where stock targets cannot build the network.
-        data_license: File with the licence of the training data.
-        key: Private key that signs the manifest.
-    """
-
-    version: str = "0.1.0"
-    changes: str = "first version"
-    forms: Sequence[str] = FORMS
-    program: bool = False
-    data_license: Path | None = None
-    key: Path | None = None
-
-    def __post_init__(self) -> None:
-        if unknown := [form for form in self.forms if form not in FORMS]:
-            raise PackError(f"unknown form {', '.join(unknown)}, allowed are {', '.join(FORMS)}")
-        if not re.fullmatch(r"\d(\.\d){2}", self.version):
-            raise PackError(f"version is {self.version!r}, expected are three parts of one digit, like 0.1.0")
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What was packed.
-
-    Attributes:
-        path: The archive.
-        sizes: Bytes by file.
-        gaps: Largest difference of a probability to the network, by form.
-        temperature: By what logits are divided.
-        calibration: Where it comes from.
-        trust: Where the trust profile comes from, or why there is none.
-        remarks: What the one who packs should know.
-    """
-
-    path: Path
-    sizes: Mapping[str, int]
-    gaps: Mapping[str, float]
-    temperature: float
-    calibration: str
-    trust: str
-    remarks: tuple[str, ...]
 
 
 def pack(
@@ -171,6 +115,7 @@ def _facts(name: str, record: RunFolder, options: PackOptions, calibration: str)
         source=f"{words} ({source['kind']})" if "kind" in source else words,
         revision=record.record.get("git_revision"),
         settings=record.record.get("settings") or {},
+        published=source.get("kind") in PUBLISHED,
     )
 
 

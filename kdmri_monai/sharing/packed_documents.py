@@ -1,6 +1,5 @@
 """The texts of a packed bundle: README, model card, licences."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from kdmri_monai.report.cards.documents import model_card
 from kdmri_monai.report.cards.result_facts import percent
 from kdmri_monai.report.cards.run_facts import run_facts
 from kdmri_monai.sharing.exports import ONNX, PROGRAM, SAFETENSORS, SCRIPT, STATE
+from kdmri_monai.sharing.local_paths import without_folders
 from kdmri_monai.sharing.packed_configs import PackedNetwork
 from kdmri_monai.sharing.packed_metadata import MEASURES, NEEDED, PackedFacts
 from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
@@ -26,8 +26,6 @@ DESCRIPTIONS = {
     PROGRAM: "`torch.export`, free batch size",
     "trust.safetensors": "what the training data looked like, for `kdmri predict`: means and a covariance, no slices",
 }
-ABSOLUTE = re.compile(r"(?<![\w./:>-])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\"`,;()|]+[\\/])*([^\s\\/'\"`,;()|]+)")
-"""A path from the root on; its last part is the group."""
 PUBLISHED = ("archives of cjdata files", "cjdata files")
 """Kinds of sources that are the Figshare set."""
 
@@ -57,11 +55,6 @@ def card(run: Path, name: str) -> str | None:
         return without_folders(model_card(replace(run_facts(run), name=name)))
     except (OSError, ValueError):
         return None
-
-
-def without_folders(text: str) -> str:
-    """A text in which every absolute path is its last part alone: who trained, and where, is nobody else's business."""
-    return ABSOLUTE.sub(lambda found: found[1], text)
 
 
 def readme(

@@ -1,10 +1,12 @@
 """``metadata.json`` of a packed bundle, as MONAI's specification asks for it, filled from the run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from kdmri_monai.sharing.local_paths import without_folders
 from kdmri_monai.sharing.packed_configs import PackedNetwork
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -16,10 +18,10 @@ INTENDED = (
     "Research only; not for diagnosis. Every image is given one of the classes below, a healthy scan, another disease "
     "or a photograph too"
 )
-REFERENCES = (
+METHOD = "Hinton et al., Distilling the knowledge in a neural network, arXiv:1503.02531"
+FIGSHARE = (
     "Cheng et al., Enhanced performance of brain tumor classification via tumor region augmentation and partition, "
-    "PLOS ONE 2015, doi 10.1371/journal.pone.0140381",
-    "Hinton et al., Distilling the knowledge in a neural network, arXiv:1503.02531",
+    "PLOS ONE 2015, doi 10.1371/journal.pone.0140381"
 )
 
 
@@ -37,6 +39,7 @@ class PackedFacts:
         source: Where the training slices come from, in a line.
         revision: Git revision of the code that trained, or ``None``.
         settings: ``settings`` of ``run.json``.
+        published: Whether the training slices are of the Figshare set.
     """
 
     name: str
@@ -48,6 +51,7 @@ class PackedFacts:
     source: str
     revision: str | None
     settings: Mapping[str, Any]
+    published: bool
 
 
 def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
         "pred_classes": f"{count} probabilities in the order of the labels; there is no class for a healthy scan",
         "eval_metrics": eval_metrics(facts.metrics),
         "intended_use": INTENDED,
-        "references": list(REFERENCES),
+        "references": [FIGSHARE, METHOD] if facts.published else [METHOD],
         "temperature": {"value": student.temperature, "origin": facts.calibration},
         "training": training(facts),
         "network_data_format": _format(size, student.classes),
@@ -111,6 +115,7 @@ def training(facts: PackedFacts) -> dict[str, Any]:
         "group_rule": facts.data.get("group_rule"),
         "git_revision": facts.revision,
         "taught": bool(facts.settings.get("teacher_ckpt")),
+        "pretrained": json.loads(without_folders(json.dumps(facts.settings.get("pretrained")))),
         "settings": {name: facts.settings[name] for name in kept if name in facts.settings},
     }
 

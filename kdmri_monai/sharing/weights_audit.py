@@ -60,7 +60,7 @@ def weights_audit(name: str, path: Path) -> tuple[list[AuditFinding], dict[str, 
             return _archive(name, file)
         findings = list(_by_beginning(name, file, head, path.stat().st_size))
         if not findings and path.suffix.lower() == ".pth":
-            findings.append(_danger(name, "is no weights; Python runs the lines of a .pth file that lies among packages"))
+            findings.append(_danger(name, "holds no weights; Python runs a .pth file that lies among its packages"))
         elif not findings and path.suffix.lower() in SUFFIXES:
             reason = "is called as weights are, and is of no format that is known"
             findings.append(AuditFinding(WARNING, GROUP, name, reason=reason))

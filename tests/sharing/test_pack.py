@@ -39,9 +39,10 @@ from kdmri_monai.sharing.allowed_targets import is_known_target
 from kdmri_monai.sharing.audit import audit
 from kdmri_monai.sharing.exports import FORMS
 from kdmri_monai.sharing.expressions import expression_verdict
-from kdmri_monai.sharing.pack import PackError, PackOptions, pack
+from kdmri_monai.sharing.local_paths import without_folders
+from kdmri_monai.sharing.pack import pack
+from kdmri_monai.sharing.pack_options import PackError, PackOptions
 from kdmri_monai.sharing.packed_configs import preprocessing_steps
-from kdmri_monai.sharing.packed_documents import without_folders
 from kdmri_monai.sharing.packed_network import NotStockError, stock_definition
 from kdmri_monai.sharing.packed_student import open_packed
 
