@@ -2,6 +2,7 @@
 
 from kdmri_monai.engines.augmentation import batch_augmentation
 from kdmri_monai.engines.averaging import StudentAverage
+from kdmri_monai.engines.batch_statistics import synchronise_batch_norm
 from kdmri_monai.engines.batches import AugmentedBatch
 from kdmri_monai.engines.calibration import fit_temperature
 from kdmri_monai.engines.checkpoints import RunCheckpoints
@@ -18,6 +19,14 @@ from kdmri_monai.engines.guards import EpochSeed, NonFiniteLossError, StopOnNonF
 from kdmri_monai.engines.metrics import MeanTerms
 from kdmri_monai.engines.mixing import MixUp
 from kdmri_monai.engines.pretrained import pretrained_facts, start_from
+from kdmri_monai.engines.process_share import ProcessShare, share_of_batch
+from kdmri_monai.engines.processes import (
+    OtherProcessError,
+    is_first_process,
+    join_processes,
+    leave_processes,
+    process_device,
+)
 from kdmri_monai.engines.progress import TermBar
 from kdmri_monai.engines.replay import ReplayedAugmentation
 from kdmri_monai.engines.run_record import start_run
@@ -44,6 +53,8 @@ __all__ = [
     "MeanTerms",
     "MixUp",
     "NonFiniteLossError",
+    "OtherProcessError",
+    "ProcessShare",
     "ReplayedAugmentation",
     "RunCheckpoints",
     "StopOnNonFiniteLoss",
@@ -60,10 +71,16 @@ __all__ = [
     "explain_failures",
     "fine_tuning_groups",
     "fit_temperature",
+    "is_first_process",
+    "join_processes",
+    "leave_processes",
     "load_crossfitted",
     "load_teacher",
     "pretrained_facts",
+    "process_device",
+    "share_of_batch",
     "start_from",
     "start_run",
     "switched_on",
+    "synchronise_batch_norm",
 ]

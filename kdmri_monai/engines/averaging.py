@@ -4,6 +4,9 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from torch import nn
 
+from kdmri_monai.engines.process_average import same_everywhere
+from kdmri_monai.engines.processes import several_processes
+
 MOMENTUM = "ema_momentum"
 
 
@@ -14,6 +17,8 @@ class StudentAverage:
     (``momentum_at``), so that the start is soon forgotten. It depends on the number of the iteration alone, so a
     resumed run needs nothing but the two networks. Running statistics of batch normalisation are averaged like the
     weights, since those of the student do not belong to the averaged weights; counters are copied.
+
+    Where several processes train, all hold the same average.
 
     A handler for the trainer. Validate and save ``network``; put ``student`` among the states of a checkpoint.
 
@@ -45,6 +50,8 @@ class StudentAverage:
         """Average after every iteration of the trainer."""
         if self._handler is None:
             return
+        if several_processes():
+            trainer.add_event_handler(Events.STARTED, lambda: same_everywhere(self.network))
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._set_momentum)
         self._handler.attach(trainer, MOMENTUM, warn_if_exists=False)
 

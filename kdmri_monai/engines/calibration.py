@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable
 from math import exp, log
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from monai.engines.utils import default_prepare_batch
+from monai.utils import evenly_divisible_all_gather
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from kdmri_monai.engines.processes import several_processes
 from kdmri_monai.engines.teacher_reading import TeacherReader
 
 BOUNDS = (0.05, 20.0)
@@ -54,7 +57,16 @@ def fit_temperature(
         labels.append(label.cpu())
     if not logits:
         raise ValueError("no batches, so there is nothing to fit a temperature to")
-    return best_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+    everything, classes = _of_all_processes(torch.cat(logits)), _of_all_processes(torch.cat(labels))
+    return best_temperature(everything.numpy(), classes.numpy())
+
+
+def _of_all_processes(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of all processes, which may have shared out the patients."""
+    if not several_processes():
+        return rows
+    gathered: torch.Tensor = evenly_divisible_all_gather(rows.to(idist.device()))
+    return gathered.cpu()
 
 
 def best_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:

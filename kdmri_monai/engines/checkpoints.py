@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from kdmri_monai.data.atomic import write_atomically
+from kdmri_monai.engines.process_average import share_of_true
+from kdmri_monai.engines.processes import is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class RunCheckpoints:
     with ``weights_only=True``. They are written beside the old ones and then renamed: a full disk costs nothing that
     was there.
 
-    Attach it after validation and the learning-rate schedule.
+    Of several processes the first one writes, and all read. Attach it after validation and the learning-rate schedule.
 
     Args:
         folder: Folder of the run.
@@ -72,10 +74,13 @@ class RunCheckpoints:
         """Bring the trainer and everything else back to where the checkpoint was written, if there is one.
 
         Raises:
-            ValueError: The checkpoint belongs to another configuration.
+            ValueError: The checkpoint belongs to another configuration, or not all processes can see it.
         """
         path = self.folder / LAST
-        if not path.is_file():
+        seen = share_of_true(path.is_file())
+        if 0 < seen < 1:
+            raise ValueError(f"{path} is seen by some processes only: output_dir must be on a disk that all can read")
+        if not seen:
             logger.info("%s is not there: the run starts at the beginning", path)
             return
         state = torch.load(path, map_location=trainer.state.device, weights_only=True)
@@ -93,10 +98,14 @@ class RunCheckpoints:
 
     def save(self, trainer: Engine) -> None:
         """Write the last state, and the best weights if this epoch is the best."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         score = self._score_of(trainer)
-        if score is not None and (self.best["score"] is None or score > self.best["score"]):
+        better = score is not None and (self.best["score"] is None or score > self.best["score"])
+        if better:
             self.best = {"epoch": trainer.state.epoch, "score": score}
+        if not is_first_process():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if better:
             save_atomically(self.network.state_dict(), self.folder / BEST)
         scaler = trainer.scaler
         state = {

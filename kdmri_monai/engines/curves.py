@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from kdmri_monai.engines.hyper_parameters import write_hyper_parameters
 from kdmri_monai.engines.metrics import WEIGHTED
+from kdmri_monai.engines.processes import is_first_process
 from kdmri_monai.engines.validation_terms import ValidationTerms
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class CurveWriter:
 
     Training numbers are means over augmented batches while the weights move, ``weighted`` the same terms times their
     weights; ``gradient_norms`` come from ``TermGradients``. Validation numbers belong to the weights after the epoch.
-    Attach after validation and before the learning-rate schedule.
+    Of several processes all measure and the first one writes. Attach after validation and before the learning-rate
+    schedule.
 
     Args:
         folder: Folder of the run.
@@ -68,9 +70,11 @@ class CurveWriter:
 
     def attach(self, trainer: Engine) -> None:
         """Register with the trainer."""
-        trainer.add_event_handler(Events.EPOCH_STARTED, self._start)
         if self.validation_terms is not None:
             self.validation_terms.attach(trainer)
+        if not is_first_process():
+            return
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         # not on EXCEPTION_RAISED: Ignite drops an exception that has a handler
         trainer.add_event_handler(Events.COMPLETED, self._close)

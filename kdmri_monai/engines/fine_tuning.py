@@ -8,7 +8,6 @@ Underperform Out-of-Distribution", ICLR 2022 (a new head first, so that its firs
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -56,15 +55,12 @@ class FrozenBody:
         epochs: Epochs that the body stands still; 0 switches this off.
 
     Raises:
-        ValueError: ``epochs`` is negative, ``head`` names nothing of the network, or several processes train, whose
-            gradients are averaged over all parameters.
+        ValueError: ``epochs`` is negative, or ``head`` names nothing of the network.
     """
 
     def __init__(self, network: nn.Module, head: Sequence[str], epochs: int) -> None:
         if epochs < 0:
             raise ValueError(f"freeze_epochs is {epochs}, allowed are 0 and above")
-        if epochs and idist.get_world_size() > 1:
-            raise ValueError(f"freeze_epochs is {epochs}: with several processes it must be 0")
         self.network, self.epochs = network, epochs
         self.body = _parted(network, head)[1]
         owners = {name.rpartition(".")[0] for name in head}

@@ -1,6 +1,6 @@
 """How hard every term pulls at the student: norms of its gradient, now and then."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,12 +8,16 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from torch import Tensor, nn
 
+from kdmri_monai.engines.process_average import average_tensors
+from kdmri_monai.engines.processes import several_processes
+
 
 class TermGradients:
     """Norm of the gradient that every weighted term, and the task, has on the student, every so many iterations.
 
     Each measurement costs one more backward pass a term. The means over an epoch are left in
-    ``trainer.state.gradient_norms``, by name; ``CurveWriter`` writes them. Attach before ``CurveWriter``.
+    ``trainer.state.gradient_norms``, by name; ``CurveWriter`` writes them. Of several processes the mean
+    gradient is measured, which is that of the whole batch. Attach before ``CurveWriter``.
 
     Args:
         network: The student.
@@ -48,7 +52,11 @@ class TermGradients:
         output: dict[str, Any] = trainer.state.output
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         for name, value in (output.get("weighted_terms") or output["terms"]).items():
-            self._norms.setdefault(name, []).append(gradient_norm(value, parameters))
+            if several_processes():
+                norm = mean_gradient_norm(value * trainer.loss_share, parameters)
+            else:
+                norm = gradient_norm(value, parameters)
+            self._norms.setdefault(name, []).append(norm)
 
     def _finish(self, trainer: Engine) -> None:
         trainer.state.gradient_norms = {
@@ -63,3 +71,16 @@ def gradient_norm(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     gradients = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
     norms = [gradient.norm() for gradient in gradients if gradient is not None]
     return torch.stack(norms).norm() if norms else torch.zeros((), device=value.device)
+
+
+def mean_gradient_norm(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of the mean over processes of the gradient of a scalar; all processes must ask for it together."""
+    gradients: Sequence[Tensor | None] = [None] * len(parameters)
+    if value.requires_grad:
+        gradients = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
+    means = [
+        torch.zeros_like(parameter) if gradient is None else gradient.clone()
+        for parameter, gradient in zip(parameters, gradients, strict=True)
+    ]
+    average_tensors(means)
+    return torch.stack([mean.norm() for mean in means]).norm()

@@ -58,9 +58,7 @@ def start_from(
         WeightsError: As for ``load_pretrained``.
     """
     if source is None:
-        raise ValueError(
-            "pretrained names no weights: pass --pretrained NAME.zip, or RUN/model.pt of a run folder"
-        )
+        raise ValueError("pretrained names no weights: pass --pretrained NAME.zip, or RUN/model.pt of a run folder")
     datalist = Path(datalist)
     classes = tuple(read_classes(datalist))
     with pretrained_files(source) as files:

@@ -1,6 +1,5 @@
 """Where pretrained weights are and what is known of them: a run folder, a packed bundle, its zip, a bare file."""
 
-import json
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from kdmri_monai.data.archive_window import ArchiveRef
 from kdmri_monai.data.archives import open_archive, read_member
+from kdmri_monai.data.json_object import read_json_object
 from kdmri_monai.data.limits import MIB, ReadLimits
 from kdmri_monai.data.taxonomy import CLASSES
 
@@ -94,7 +94,7 @@ def _in_folder(folder: Path, named: Path) -> PretrainedFiles:
 
 def _of_file(weights: Path) -> PretrainedFiles:
     metadata = weights.parent.parent / METADATA if weights.parent.name == "models" else None
-    return PretrainedFiles(weights, _json(weights.with_name(RECORD)), _json(metadata) if metadata else None)
+    return PretrainedFiles(weights, _read(weights.with_name(RECORD)), _read(metadata) if metadata else None)
 
 
 def _take_out(path: Path, folder: Path) -> None:
@@ -114,13 +114,5 @@ def _below_top(info: zipfile.ZipInfo) -> str:
     return "/".join(PurePosixPath(info.filename).parts[1:])
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return content
+def _read(path: Path) -> dict[str, Any] | None:
+    return read_json_object(path) if path.is_file() else None

@@ -5,9 +5,12 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
+from kdmri_monai.engines.processes import is_first_process
+
 
 class TermBar(ProgressBar):
-    """Ignite's progress bar over the batches of an epoch, with the loss and every term.
+    """Ignite's progress bar over the batches of an epoch, with the loss and every term; of several processes the
+    first one shows its own.
 
     Args:
         every: Batches between two updates of the numbers; reading them waits for the device.
@@ -20,7 +23,8 @@ class TermBar(ProgressBar):
 
     def attach(self, engine: Engine, *_: Any, **__: Any) -> None:
         """Register with an engine whose output holds ``loss`` and, where there are any, ``terms``."""
-        super().attach(engine, output_transform=_numbers, event_name=Events.ITERATION_COMPLETED(every=self.every))
+        if is_first_process():
+            super().attach(engine, output_transform=_numbers, event_name=Events.ITERATION_COMPLETED(every=self.every))
 
 
 def _numbers(output: dict[str, Any]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The configuration of a finished run, with what its command line had changed."""
 
-import json
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from fire.parser import DefaultParseValue  # type: ignore[import-untyped]  # what monai.bundle reads its own with
 from monai.bundle import ConfigParser
 
+from kdmri_monai.data.json_object import read_json_object
 from kdmri_monai.engines.run_record import FILE
 
 CONFIG = "config.json"
@@ -38,10 +38,10 @@ def run_config(folder: str | PathLike[str]) -> ConfigParser:
             raise FileNotFoundError(
                 f"{folder} has no {name}, which training by python -m monai.bundle run leaves: give the folder of a run"
             )
-    record = _json(folder / FILE)
+    record = read_json_object(folder / FILE)
     if not isinstance(record.get("command"), list) or not isinstance(record.get("settings"), dict):
         raise ValueError(f"{folder / FILE} is not the record of a run: it has no command or no settings")
-    parser = ConfigParser(_json(folder / CONFIG))
+    parser = ConfigParser(read_json_object(folder / CONFIG))
     parser.update(run_overrides(record["command"]))
     if "image_size" in record["settings"]:
         parser["image_size"] = record["settings"]["image_size"]
@@ -76,13 +76,3 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
             yield name.replace("-", "_"), True
         else:
             yield name.replace("-", "_"), DefaultParseValue(value if mark else follower)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return content

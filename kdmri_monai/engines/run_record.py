@@ -13,11 +13,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.bundle import ConfigParser
 
 from kdmri_monai.data.datalist import class_names, read_datalist
 from kdmri_monai.engines.checkpoints import LAST
+from kdmri_monai.engines.processes import once
 
 FILE = "run.json"
 PACKAGES = ("kdmri-monai", "monai", "torch", "pytorch-ignite", "numpy", "kornia", "scikit-learn", "h5py")
@@ -33,6 +35,8 @@ def start_run(
 ) -> Path:
     """Open the folder of a run and write ``run.json``; beside it ``config.json`` when run from MONAI's command line.
 
+    Of several processes the first one does it, and none goes on before it is done.
+
     Args:
         folder: Folder of the run, made where it is missing.
         settings: Tunables, plain values.
@@ -46,8 +50,13 @@ def start_run(
     Raises:
         FileExistsError: The folder holds a run, and neither ``resume`` nor ``overwrite`` was asked for.
         ValueError: A run with other settings is to be resumed.
+        OtherProcessError: In the other processes, where the first one refuses.
     """
-    folder, datalist = Path(folder), Path(datalist)
+    once(lambda: _start_run(Path(folder), settings, Path(datalist), resume, overwrite))
+    return Path(folder)
+
+
+def _start_run(folder: Path, settings: dict[str, Any], datalist: Path, resume: bool, overwrite: bool) -> None:
     if overwrite and not resume and (folder / FILE).is_file():
         shutil.rmtree(folder)
     if (folder / FILE).is_file():
@@ -65,6 +74,7 @@ def start_run(
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "data": _data(datalist),
         "environment": _environment(),
+        "processes": {"world_size": idist.get_world_size(), "backend": idist.backend()},
         "git_revision": _git_revision(),
     }
     (folder / FILE).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -72,7 +82,6 @@ def start_run(
     if files:
         merged = json.dumps(ConfigParser.load_config_files(files), indent=1)
         (folder / "config.json").write_text(merged + "\n", encoding="utf-8")
-    return folder
 
 
 def config_files(arguments: list[str]) -> list[str]:

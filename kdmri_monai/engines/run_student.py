@@ -12,6 +12,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from torch import nn
 
+from kdmri_monai.data.json_object import read_json_object
 from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.engines.configured import IMAGE_SIZE
 from kdmri_monai.engines.run_config import CONFIG, run_config
@@ -84,13 +85,13 @@ def run_student(
     network = config.get_parsed_content("network_def")
     if not isinstance(network, nn.Module):
         raise ValueError(f"network_def of {origin} gives {type(network).__name__}, which is no network")
-    data = _datalist(record)
+    data, recorded = _datalist(record), (record.get("data") or {}).get("classes")
     return RunStudent(
         network=network,
         config=config,
         image_size=int(size),
         store_size=int(store_size or data.get("preparation", {}).get("store_size") or STORE_SIZE),
-        classes=tuple(classes or data.get("classes") or _table_classes(folder) or CLASSES),
+        classes=tuple(classes or recorded or data.get("classes") or _table_classes(folder) or CLASSES),
         origin=origin,
     )
 
@@ -99,11 +100,8 @@ def _record(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     if not file.is_file():
         return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
+    content = read_json_object(file)
+    if not isinstance(content.get("settings", {}), dict):
         raise ValueError(f"{file} is not the record of a run")
     return content
 

@@ -4,15 +4,18 @@ import logging
 from typing import Any
 
 import torch
-from ignite.engine import EventEnum
+from ignite.engine import EventEnum, Events
 from monai.data import MetaTensor
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
+from kdmri_monai.engines.batch_statistics import average_statistics
 from kdmri_monai.engines.batches import AugmentedBatch
 from kdmri_monai.engines.distiller import Distiller
+from kdmri_monai.engines.process_average import average_gradients, loss_share, same_everywhere
+from kdmri_monai.engines.processes import several_processes
 from kdmri_monai.losses.terms import DistillationInputs
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,10 @@ class DistillationTrainer(SupervisedTrainer):
 
     Where ``prepare_batch`` gives soft targets ``(B, K)`` (mixup), the loss takes them; ``label`` is then the hard label
     of the batch, for metrics and terms.
+
+    Where several processes have joined, gradients of student and distiller are averaged over all samples of a step
+    before they are clipped, running statistics of normalisation layers after every iteration, and all start from the
+    weights of the first process. ``network`` needs no wrapper for that.
 
     Args:
         *args: As for ``monai.engines.SupervisedTrainer``.
@@ -80,6 +87,9 @@ class DistillationTrainer(SupervisedTrainer):
         kwargs.setdefault("decollate", False)
         super().__init__(*args, event_names=[DistillationEvents, *(event_names or [])], **kwargs)
         self.scaler = self._make_scaler()
+        self.loss_share: float | Tensor = 1.0
+        if several_processes():
+            self.add_event_handler(Events.STARTED, self._start_alike)
 
     def run(self) -> None:
         """Train up to ``max_epochs``; a run that is already there is left as it is."""
@@ -87,6 +97,14 @@ class DistillationTrainer(SupervisedTrainer):
             logger.info("all %s epochs are done, nothing to train", self.state.max_epochs)
             return
         Workflow.run(self)  # SupervisedTrainer.run would put a new CUDA-only scaler in place of ours
+
+    @property
+    def _learners(self) -> list[nn.Module]:
+        return [self.network] if self.distiller is None else [self.network, self.distiller]
+
+    def _start_alike(self) -> None:
+        for module in self._learners:
+            same_everywhere(module)
 
     def _make_scaler(self) -> torch.amp.GradScaler | None:
         if not self.amp:
@@ -104,6 +122,8 @@ class DistillationTrainer(SupervisedTrainer):
         labels = targets if targets.ndim == 1 else _plain(batchdata[Keys.LABEL])
         output = engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: labels}
 
+        if several_processes():
+            self.loss_share = loss_share(len(inputs), inputs.device)
         first, last = self._place_in_accumulation()
         self.network.train()
         if first:
@@ -165,15 +185,20 @@ class DistillationTrainer(SupervisedTrainer):
         self.state.output["terms"] = {"task": task}
 
     def _learn(self, loss: Tensor, step: bool) -> None:
-        scaler = self.scaler
+        scaler, several = self.scaler, several_processes()
+        loss = loss * self.loss_share if several else loss
         (loss if scaler is None else scaler.scale(loss)).backward()
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if several:
+            average_statistics(*self._learners)
         if not step:
             return
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if several:
+            average_gradients(trained)  # scaled alike in all processes: what overflows in one does so in all
         if self.max_grad_norm is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm)
         if scaler is None:
             self.optimizer.step()

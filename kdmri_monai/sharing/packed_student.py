@@ -4,7 +4,6 @@ Of the bundle's ``configs/inference.json`` four things are built: network, prepr
 evaluator, handlers and expressions that these do not refer to are left alone.
 """
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose, LoadImage, LoadImaged
 from torch import nn
 
+from kdmri_monai.data.json_object import read_json_object
 from kdmri_monai.engines.explain import first_cause
 from kdmri_monai.networks.weights import load_weights
 from kdmri_monai.sharing.trust_profile import FILE, TrustProfile
@@ -109,7 +109,7 @@ def _student(root: Path, name: str) -> PackedStudent:
     config = root / CONFIG
     if not config.is_file():
         raise FileNotFoundError(f"{name} has no {CONFIG}: it is no packed bundle")
-    parser = ConfigParser(_json(config))
+    parser = ConfigParser(read_json_object(config))
     parser["bundle_root"] = str(root)
     network = _built(parser, "network_def", config)
     if not isinstance(network, nn.Module):
@@ -149,13 +149,3 @@ def _without_loading(preprocessing: Any) -> Compose:
             if not isinstance(step, (LoadImage, LoadImaged)) and "image" in getattr(step, "keys", ("image",))
         ]
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return content

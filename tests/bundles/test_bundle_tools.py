@@ -77,12 +77,13 @@ def test_the_schema_refuses_what_the_specification_does(metadata, tmp_path, spoi
 
 def test_metadata_agrees_with_itself_the_configuration_and_the_packages(metadata):
     assert metadata["version"] in metadata["changelog"]
-    train = ConfigParser.load_config_file(str(CONFIGS / "train.json"))
+    train = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "train.json")))
+    classes = train.get_parsed_content("num_classes")
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
     assert image["spatial_shape"] == [train["image_size"]] * 2
-    assert pred["num_channels"] == train["num_classes"] == len(pred["channel_def"])
-    assert pred["spatial_shape"] == [1, train["num_classes"]]
+    assert pred["num_channels"] == classes == len(pred["channel_def"])
+    assert pred["spatial_shape"] == [1, classes]
     wanted = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
     named = metadata["required_packages_version"] | {name: metadata[key] for name, key in wanted.items()}
     for name, stated in named.items():

@@ -237,6 +237,16 @@ def with_families(start, folder, families, **data):
     return folder
 
 
+def test_as_many_classes_of_other_names_get_a_new_head(bundle, start, dataset, tmp_path):
+    record = json.loads((start / "run.json").read_text())["data"]
+    same = with_families(start, tmp_path / "same", record["training_families"])
+    assert opened(bundle, same, dataset, tmp_path / "a")["head_kept"]
+    other = ["glioma", "meningioma", "pituitary tumour"]
+    turned = with_families(start, tmp_path / "turned", record["training_families"], classes=other)
+    facts = opened(bundle, turned, dataset, tmp_path / "b")
+    assert (facts["head_kept"], set(facts["head"])) == (False, HEAD)
+
+
 def test_patients_that_were_learned_from_and_are_held_out_here_are_refused(bundle, start, grades, tmp_path):
     content = read_datalist(grades / "datalist.json")
     held, learned = content["test"][0]["family"], content["training"][0]["family"]

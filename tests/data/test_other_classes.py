@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from typer.testing import CliRunner
 
+from kdmri_monai.cli import app
 from kdmri_monai.data.class_choice import chosen_classes
 from kdmri_monai.data.class_names import check_classes, class_of_name, parse_label
 from kdmri_monai.data.crossfit import crossfit_datalists
@@ -252,3 +254,14 @@ def test_held_out_families_count_by_every_name_and_digests_are_those_of_training
     assert {"somebody else", content["test"][0]["patient"], content["validation"][0]["family"]} <= names
     assert not names & {entry["family"] for entry in content["training"]}
     assert training_digests(content) == {entry["sha256"] for entry in content["training"]}
+
+
+def test_the_command_takes_the_names_and_shows_the_classes(folders, tmp_path):
+    given = ["prepare", str(folders), str(tmp_path / "out"), "--size", "32", "--workers", "1", "--external", "--quiet"]
+    told = CliRunner().invoke(app, [*given, "--classes", "low grade,high_grade"])
+    assert told.exit_code == 0, told.output
+    assert "high grade" in told.output
+    assert read_classes(tmp_path / "out" / "datalist.json") == list(GRADES)
+    told = CliRunner().invoke(app, [*given, "--classes", "low grade"])
+    assert told.exit_code != 0
+    assert "at least two are needed" in told.output

@@ -110,5 +110,5 @@ def test_an_infinite_number_is_not_written(tmp_path):
 def test_other_classes_have_no_glioma_recall():
     table = Predictions(["1", "2"], ["P", "Q"], ["P", "Q"], [0, 1], [[0.9, 0.1], [0.2, 0.8]], ("low", "high"))
     metrics = evaluate_predictions(table, replicates=5)
-    assert metrics["slices"]["strata"]["glioma_recall_by_id"] == {}
+    assert metrics["slices"]["strata"] == {}
     assert metrics["classes"] == ["low", "high"]

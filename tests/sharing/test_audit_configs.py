@@ -2,6 +2,8 @@
 
 import json
 import os
+import warnings
+from contextlib import suppress
 
 import pytest
 
@@ -45,6 +47,13 @@ HOSTILE = {
     "reader by expression": {"x": {"_target_": "LoadImaged", "keys": "image", "reader": "$'evil' + '.Reader'"}},
     "reader by overlay key": {"preprocessing::transforms::0::reader": "evil.Reader"},
     "reader in a list": {"x": {"_target_": "LoadImaged", "keys": "image", "reader": ["PILReader", "os.system"]}},
+    "reader by an overlay of an element": {"preprocessing::transforms::0::reader::0": "evil.Reader"},
+    "LoadImage called with data, by an overlay": {"x": {"_target_": "LoadImage"}, "x::_mode_": "callable"},
+    "a text file that Python runs, by an overlay": {"y": "%x", "y::filename": "x.pth", "x": {"_target_": "CSVSaver"}},
+    "import over two lines, had by reference": {
+        "imports": ["$import\\\nos"],
+        "x": "$@imports::0.replace('a.txt', 'b.py')",
+    },
     "writer of the bundle's own": {"x": {"_target_": "SaveImaged", "keys": "pred", "writer": "evil.Writer"}},
     "merger of the bundle's own": {"x": {"_target_": "PatchInferer", "merger_cls": "evil.Merger"}},
     "LoadImage called with data": {
@@ -157,12 +166,17 @@ def test_a_value_behind_a_repeated_key_is_judged_too(stock_bundle):
     assert any("__import__" in finding.text for finding in dangers(audit(stock_bundle)))
 
 
+LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("x: !!python/object/apply:os.system ['touch $CANARY']", "YAML"),
         ("x: &a [*a]", "deeper"),
-        ("a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(f"{c}: &{c} [{','.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)), "parts"),
+        (LAUGHS, "parts"),
         ("x: 1\nx: $__import__('os').system('touch $CANARY')", "twice"),
     ],
     ids=["tag", "cycle", "laughs", "repeated key"],
@@ -185,11 +199,22 @@ LOGGING = "[loggers]\nkeys=root\n[handlers]\nkeys=c\n[formatters]\nkeys=\n[logge
         "class=eval\nargs=('1',)",
         "class=StreamHandler\nkwargs={'stream': __import__('os').popen('touch $CANARY')}",
         "class=StreamHandler\na=\",)[:0] or (__import__('os').system('touch $CANARY'),) #\nargs=(\"%(a)s\",)",
+        "class=FileHandler\na=',) or (__import__('os').system('touch $CANARY'),) #\nargs=('%(a)s.log',)",
         "class=FileHandler\nargs=('/home/somebody/.bashrc',)",
         "class=FileHandler\nargs=('evil.py',)",
         "class=handlers.SocketHandler\nargs=('evil.example', 1)",
     ],
-    ids=["args", "class", "builtin", "kwargs", "interpolation", "file outside", "file that runs", "socket"],
+    ids=[
+        "args",
+        "class",
+        "builtin",
+        "kwargs",
+        "interpolation",
+        "interpolated name",
+        "file outside",
+        "file that runs",
+        "socket",
+    ],
 )
 def test_hostile_logging_files_are_refused(lines, stock_bundle, canary):
     (stock_bundle / "configs/logging.conf").write_text(LOGGING + lines + "\n")
@@ -226,20 +251,10 @@ def test_the_corpus_is_live(name, configure, canary):
     path = configure(HOSTILE[name]) / "configs/inference.json"
     parser = ConfigParser(json.loads(path.read_text()))
     place = next(iter(HOSTILE[name]))
-    with _quiet():
-        try:
-            parser.get_parsed_content(place if "keys" not in name else f"{place}::y")
-        except Exception:  # noqa: BLE001, S110 - the command ran before; how the rest fails is MONAI's affair
-            pass
+    with warnings.catch_warnings(), suppress(Exception):  # how the rest fails, after the command, is MONAI's affair
+        warnings.simplefilter("ignore")
+        parser.get_parsed_content(place if "keys" not in name else f"{place}::y")
     assert canary.exists()
-
-
-def _quiet():
-    import warnings
-
-    context = warnings.catch_warnings()
-    warnings.simplefilter("ignore")
-    return context
 
 
 def test_a_stock_bundle_is_safe_and_every_part_is_named(stock_bundle):
@@ -373,7 +388,7 @@ def test_common_expressions_are_harmless(text):
 
 
 def test_the_attributes_allowed_on_anything_are_no_functions_of_os():
-    """Should a module ever be handed on, nothing of ``os`` that changes files but ``replace``, which wants two texts."""
+    """Should a module ever be handed on: ``replace`` alone, and references to modules are refused."""
     from kdmri_monai.sharing.audit_attributes import ATTRIBUTES
 
     assert {name for name in ATTRIBUTES if callable(getattr(os, name, None))} == {"replace"}

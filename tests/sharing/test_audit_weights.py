@@ -115,6 +115,7 @@ def onnx_model(domain="", location=None):
 
 CODE = b"def forward(self, x: Tensor) -> Tensor:\n  _0 = torch.from_file('/etc/passwd', False, 10)\n  return _0\n"
 OPERATOR = b"def forward(self, x: Tensor) -> Tensor:\n  return ops.evil.run(x)\n"
+TREE = '[1, {"type": "collections.defaultdict", "context": "evil", "children_spec": []}]'
 SYMPY = "__import__('os').system('touch $CANARY')"
 HOSTILE = {
     "checkpoint": ("model.pt", lambda: torch_zip({"a": Hostile()})),
@@ -157,7 +158,7 @@ HOSTILE = {
     "exported program with an operator of os": ("model.pt2", lambda: spoiled_program(target="torch.os.system")),
     "exported program with a tree that imports": (
         "model.pt2",
-        lambda: spoiled_program(in_spec='[1, {"type": "collections.defaultdict", "context": "evil", "children_spec": []}]'),
+        lambda: spoiled_program(in_spec=TREE),
     ),
     "exported program with pickled weights": (
         "model.pt2",
@@ -221,8 +222,9 @@ def test_weights_in_every_good_form_pass(stock_bundle):
     assert report.safe, report.of(DANGER)
     told = {finding.file: finding.level for finding in report.findings if finding.group == "weights"}
     assert told == {
-        "models/model.pt": "ok", "models/model.safetensors": "ok", "models/old.pt": "remark", "models/model.ts": "warning",
-        "models/model.pt2": "warning", "models/model.onnx": "ok", "models/a.npz:content.npy": "ok", "models/b.npy": "ok",
+        "models/model.pt": "ok", "models/model.safetensors": "ok", "models/old.pt": "remark",
+        "models/model.ts": "warning", "models/model.pt2": "warning", "models/model.onnx": "ok",
+        "models/a.npz:content.npy": "ok", "models/b.npy": "ok",
     }  # fmt: skip
 
 
