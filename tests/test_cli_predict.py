@@ -139,7 +139,7 @@ def test_an_overlay_is_drawn_of_every_picture_with_the_area_of_the_map(runs, sca
     result = predict(runs["head"], *files, "--overlay", "--size", SIDE, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     rows = rows_of(tmp_path / "out")
-    assert [row["overlay"] for row in rows] == ["0001_scan.png.png", "0002_scan.png.png"]
+    assert [row["overlay"] for row in rows] == ["0001_scan.png", "0002_scan.png"]
     assert all((tmp_path / "out" / row["overlay"]).is_file() for row in rows)
     image = torch.from_numpy(normalised(scan)).float()[None, None]
     with torch.no_grad():
@@ -241,7 +241,7 @@ def test_the_json_holds_all_that_the_table_holds_and_what_it_was_compared_with(a
 def test_a_student_without_a_geometry_head_is_drawn_with_where_it_looks(answered):
     _, folder = answered
     drawn = [folder / row["overlay"] for row in rows_of(folder)]
-    assert drawn[0].name == "0001_noise.png.png"
+    assert drawn[0].name == "0001_noise.png"
     for path in drawn:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)

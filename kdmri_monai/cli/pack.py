@@ -21,7 +21,9 @@ def pack(
     program: Annotated[
         bool, typer.Option("--program", help="Pack the exported program, for a network that MONAI alone cannot build.")
     ] = False,
-    data_license: Annotated[Path | None, typer.Option(help="File with the licence of the training data.")] = None,
+    data_license: Annotated[
+        str | None, typer.Option(help="File with the licence of the training data, or figshare for the published set.")
+    ] = None,
     sign: Annotated[Path | None, typer.Option(help="Private Ed25519 key, PEM or OpenSSH, that signs it.")] = None,
 ) -> None:  # fmt: skip
     """Pack the student of a run: weights in every form, configuration without code, cards, licences, checksums."""

@@ -15,7 +15,7 @@ from kdmri_monai.report.scan_overlays import WORDS, heat_figure
 
 
 class PictureOverlays:
-    """Draws pictures one by one into a folder, numbered from 1: ``0001_scan.png.png``.
+    """Draws pictures one by one into a folder, numbered from 1: ``0001_scan.png``, ``0002_scan.mat.png``.
 
     Args:
         network: The student, on the device that the images go to.
@@ -45,7 +45,7 @@ class PictureOverlays:
         self.drawn += 1
         name = Path(one.picture.name).name
         plain_name = re.sub(r"[^\w.-]+", "_", name)
-        path = self.folder / f"{self.drawn:04d}_{plain_name}.png"
+        path = self.folder / f"{self.drawn:04d}_{plain_name.removesuffix('.png')}.png"
         title = f"{name}\n{words.replace('; ', chr(10))}"
         if one.geometry is not None:
             return draw_geometry(one.picture.pixels, one.geometry, title, path)

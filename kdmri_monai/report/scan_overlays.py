@@ -97,7 +97,7 @@ class ScanOverlays:
         number = int(batch["slice"][place])
         name = Path(batch["file"][place]).name + ("" if number == ALONE else f"_{number:03d}")
         plain_name = re.sub(r"[^\w.-]+", "_", name)
-        return self.folder / f"{self.drawn:05d}_{plain_name}.png"
+        return self.folder / f"{self.drawn:05d}_{plain_name.removesuffix('.png')}.png"
 
     def _title(self, name: str, probabilities: Tensor) -> str:
         best = int(probabilities.argmax())

@@ -22,9 +22,9 @@ from kdmri_monai.networks.weights import load_weights
 from kdmri_monai.sharing.canonical_zip import zip_bytes
 from kdmri_monai.sharing.exports import FORMS, SCRIPT, STATE, export_forms
 from kdmri_monai.sharing.manifest import MANIFEST, SIGNATURE, build_manifest
-from kdmri_monai.sharing.pack_options import NAME, Packed, PackError, PackOptions
+from kdmri_monai.sharing.pack_options import FIGSHARE, NAME, Packed, PackError, PackOptions
 from kdmri_monai.sharing.packed_configs import PackedNetwork, evaluation_config, inference_config
-from kdmri_monai.sharing.packed_documents import PUBLISHED, card, licences, logging_config, readme
+from kdmri_monai.sharing.packed_documents import card, licences, logging_config, readme
 from kdmri_monai.sharing.packed_metadata import PackedFacts, metadata
 from kdmri_monai.sharing.packed_network import PROGRAM, stock_definition
 from kdmri_monai.sharing.parity import check_parity, parity
@@ -115,7 +115,7 @@ def _facts(name: str, record: RunFolder, options: PackOptions, calibration: str)
         source=f"{words} ({source['kind']})" if "kind" in source else words,
         revision=record.record.get("git_revision"),
         settings=record.record.get("settings") or {},
-        published=source.get("kind") in PUBLISHED,
+        published=options.data_license == FIGSHARE,
     )
 
 
@@ -180,7 +180,7 @@ def _files(
         probabilities = (opened.network(opened.images).double() / student.temperature).softmax(dim=1)
     smoke = smoke_files(probabilities, student.classes, labelled)
     return {
-        **licences(_source(RunFolder(run)), options.data_license),
+        **licences(options.data_license),
         **{f"configs/{name}": content for name, content in configs.items()},
         **{f"models/{name}": content for name, content in models.items()},
         **smoke,
@@ -193,8 +193,8 @@ def _remarks(record: RunFolder, files: Mapping[str, bytes], options: PackOptions
     told = []
     if record.metrics("test") is None:
         told.append("the run was not evaluated: the bundle states no performance")
-    if options.data_license is None and b"did not state" in files["docs/data_license.txt"]:
-        told.append("the licence of the training data is not stated: --data-license FILE")
+    if options.data_license is None:
+        told.append("the licence of the training data is not stated: --data-license FILE, or figshare")
     if (largest := max(map(len, files.values()))) > 25e6:
         told.append(f"the largest file has {largest / 1e6:.0f} MB; the model zoo keeps files above 25 MB elsewhere")
     if options.program:

@@ -10,6 +10,10 @@ from kdmri_monai.sharing.exports import FORMS
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
+FIGSHARE = "figshare"
+"""In place of a file: the training data are the brain tumour set of Cheng, CC BY 4.0."""
+
+
 class PackError(ValueError):
     """A run that cannot be packed as was asked for."""
 
@@ -23,7 +27,7 @@ class PackOptions:
         changes: What is new in it.
         forms: Files of ``models/`` beside the state dict, of ``exports.FORMS``.
         program: Pack the exported program where stock targets cannot build the network.
-        data_license: File with the licence of the training data.
+        data_license: File with the licence of the training data, or ``FIGSHARE`` for the published set.
         key: Private key that signs the manifest.
     """
 
@@ -31,7 +35,7 @@ class PackOptions:
     changes: str = "first version"
     forms: Sequence[str] = FORMS
     program: bool = False
-    data_license: Path | None = None
+    data_license: str | None = None
     key: Path | None = None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,6 +13,7 @@ from kdmri_monai.report.cards.result_facts import percent
 from kdmri_monai.report.cards.run_facts import run_facts
 from kdmri_monai.sharing.exports import ONNX, PROGRAM, SAFETENSORS, SCRIPT, STATE
 from kdmri_monai.sharing.local_paths import without_folders
+from kdmri_monai.sharing.pack_options import FIGSHARE
 from kdmri_monai.sharing.packed_configs import PackedNetwork
 from kdmri_monai.sharing.packed_metadata import MEASURES, NEEDED, PackedFacts
 from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
@@ -26,26 +26,23 @@ DESCRIPTIONS = {
     PROGRAM: "`torch.export`, free batch size",
     "trust.safetensors": "what the training data looked like, for `kdmri predict`: means and a covariance, no slices",
 }
-PUBLISHED = ("archives of cjdata files", "cjdata files")
-"""Kinds of sources that are the Figshare set."""
+UNSTATED = b"Who packed this bundle did not state the licence of the data that the network was trained on.\n"
 
 
-def licences(source: Mapping[str, Any], given: Path | None) -> dict[str, bytes]:
+def licences(given: str | None) -> dict[str, bytes]:
     """``LICENSE`` and ``docs/data_license.txt``.
 
     Args:
-        source: ``source`` of the run's datalist; empty where it is not there any more.
-        given: A file with the licence of the data.
+        given: A file with the licence of the training data, or ``FIGSHARE``. It is not guessed: phantoms come in the
+            published form too.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
-    if given is not None:
-        text = given.read_bytes()
-    elif source.get("kind") in PUBLISHED:
-        text = _template("figshare_license.txt")
+    if given is None:
+        text = UNSTATED
     else:
-        text = b"Who packed this bundle did not state the licence of the data that the network was trained on.\n"
+        text = _template("figshare_license.txt") if given == FIGSHARE else Path(given).read_bytes()
     return {"LICENSE": _template("LICENSE"), "docs/data_license.txt": text}
 
 

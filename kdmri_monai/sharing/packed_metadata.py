@@ -19,7 +19,7 @@ INTENDED = (
     "or a photograph too"
 )
 METHOD = "Hinton et al., Distilling the knowledge in a neural network, arXiv:1503.02531"
-FIGSHARE = (
+DATA = (
     "Cheng et al., Enhanced performance of brain tumor classification via tumor region augmentation and partition, "
     "PLOS ONE 2015, doi 10.1371/journal.pone.0140381"
 )
@@ -84,7 +84,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
         "pred_classes": f"{count} probabilities in the order of the labels; there is no class for a healthy scan",
         "eval_metrics": eval_metrics(facts.metrics),
         "intended_use": INTENDED,
-        "references": [FIGSHARE, METHOD] if facts.published else [METHOD],
+        "references": [DATA, METHOD] if facts.published else [METHOD],
         "temperature": {"value": student.temperature, "origin": facts.calibration},
         "training": training(facts),
         "network_data_format": _format(size, student.classes),

@@ -177,7 +177,7 @@ def test_pictures_are_named_by_place_and_name_and_get_the_words(tmp_path):
     several = [PicturePrediction(StoredPicture(n, grey(blob())), probabilities, geometry_of(blob())) for n in names]
     overlays = PictureOverlays(nn.Identity(), tmp_path / "out", torch.device("cpu"))
     paths = [overlays.draw(one, one.words) for one in several]
-    assert [path.name for path in paths] == ["0001_scan.png.png", "0002_scan.png.png", "0003_images.npy_3.png"]
+    assert [path.name for path in paths] == ["0001_scan.png", "0002_scan.png", "0003_images.npy_3.png"]
     assert all(path.is_file() for path in paths)
     # bilinear between cells, the four corner pixels of the blob have 0.625 squared: 16 x 24 - 4 of 4096 pixels
     assert several[0].words == "glioma, probability 0.700; predicted tumour 9.3 % of the image"

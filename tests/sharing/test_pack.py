@@ -446,6 +446,19 @@ def test_a_run_that_was_not_evaluated_says_so(trained, tmp_path):
         assert json.loads(archive.read("a/configs/metadata.json"))["eval_metrics"] == {}
 
 
+def test_the_licence_of_the_data_is_what_was_stated(trained, tmp_path, packed):
+    assert "did not state" in (packed[1] / "docs" / "data_license.txt").read_text()
+    assert "Cheng" not in (packed[1] / "configs" / "metadata.json").read_text()
+    (tmp_path / "own.txt").write_text("Ours alone.")
+    for given, told, cited in ((str(tmp_path / "own.txt"), "Ours alone.", False), ("figshare", "CC BY 4.0", True)):
+        pack(trained, tmp_path / "a.zip", PackOptions(forms=(), data_license=given))
+        with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+            assert told in archive.read("a/docs/data_license.txt").decode()
+            assert ("Cheng" in archive.read("a/configs/metadata.json").decode()) is cited
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        pack(trained, tmp_path / "a.zip", PackOptions(forms=(), data_license=str(tmp_path / "nowhere")))
+
+
 def test_an_opened_bundle_is_the_student(packed, trained):
     student = open_packed(packed[0])
     assert student.classes == tuple(CLASSES)
