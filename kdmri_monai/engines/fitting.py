@@ -9,8 +9,6 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import default_prepare_batch
 
 from kdmri_monai.engines.distiller import Distiller
-from kdmri_monai.engines.process_average import same_everywhere
-from kdmri_monai.engines.processes import several_processes
 from kdmri_monai.networks.resampling import pooled
 
 logger = logging.getLogger(__name__)
@@ -19,8 +17,8 @@ logger = logging.getLogger(__name__)
 class FitTerms:
     """Shows terms with ``needs_fit`` the teacher's features of all training samples, once, without augmentation.
 
-    What they find is part of the distiller's state, so a resumed run does not look again. Every process reads all
-    slices, and what the first one finds counts. Attach it after whatever
+    What they find is part of the distiller's state, so a resumed run does not look again. Of several processes each
+    reads all slices; the trainer then starts them all from what the first one found. Attach it after whatever
     loads a checkpoint.
 
     Args:
@@ -65,5 +63,3 @@ class FitTerms:
             place = self.distiller.teacher_places(name)[0]
             embeddings = torch.cat([row[0][place] for row in rows])
             terms[name].fit(embeddings, logits, labels)
-        if several_processes():
-            same_everywhere(self.distiller)  # on GPUs the last bits may differ
