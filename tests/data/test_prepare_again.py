@@ -47,7 +47,11 @@ def contents(out):
 def start(source, out, workers=2, limit=0):
     """The preparation in a process, and a process group, of its own."""
     command = [sys.executable, "-c", SCRIPT, str(source), str(out), str(workers), str(limit)]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs in the background
+    try:
+        return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def journal_lines(out):
