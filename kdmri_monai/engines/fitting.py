@@ -18,8 +18,8 @@ class FitTerms:
     """Shows terms with ``needs_fit`` the teacher's features of all training samples, once, without augmentation.
 
     What they find is part of the distiller's state, so a resumed run does not look again. Of several processes each
-    reads all slices; the trainer then starts them all from what the first one found. Attach it after whatever
-    loads a checkpoint.
+    reads all slices; the trainer then starts them all from what the first one found. Attach it after whatever loads a
+    checkpoint.
 
     Args:
         data_loader: The training slices, each once; their order does not matter.
