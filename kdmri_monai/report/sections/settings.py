@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from kdmri_monai.report.material import Material
 from kdmri_monai.report.page_model import Cell, Column, Details, Section, Table
@@ -30,12 +32,20 @@ def _runs(material: Material) -> Table:
     for run in (run for one in material.members for run in one.runs):
         environment = run.record.get("environment", {})
         packages = ", ".join(f"{name} {version}" for name, version in sorted(environment.get("packages", {}).items()))
-        device = environment.get("cuda_device") or f"CPU, {environment.get('threads', '?')} threads"
+        device = device_words(run.record)
         words = f"Python {environment.get('python', '?')}; {packages}; {device}" if environment else "not recorded"
         revision = str(run.record.get("git_revision") or "not recorded")
         cells = Cell(run.path.name, mark="strong"), Cell(_words(run.seed), sort=run.seed)
         rows.append((*cells, Cell(str(run.record.get("started", ""))), Cell(revision), Cell(words)))
     return Table("environment", "Runs", "", columns, tuple(rows))
+
+
+def device_words(record: Mapping[str, Any]) -> str:
+    """What a run was trained on: the GPU or the CPU's threads, and how many processes where there were several."""
+    environment, processes = record.get("environment", {}), record.get("processes") or {}
+    device = environment.get("cuda_device") or f"CPU, {environment.get('threads', '?')} threads"
+    number = processes.get("world_size", 1)
+    return f"{device}, {number} processes by {processes.get('backend', '?')}" if number > 1 else str(device)
 
 
 def _commands(material: Material) -> Details:
