@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdmri_monai.data.pixels import LOWER, UPPER
+from kdmri_monai.sharing.packed_preprocessing import preprocessing_steps
 
 IMPORTS = ["$import glob", "$import os", "$import torch", "$import monai"]
-GREY = "$lambda picture: picture if picture.mode.startswith('I') else picture.convert('L')"
-"""Colours become grey, deep grey stays deep: as ``kdmri prepare`` reads pictures."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def inference_config(student: PackedNetwork) -> dict[str, Any]:
         "bundle_root": ".",
         "dataset_dir": "$os.path.join(@bundle_root, 'smoke')",
         "output_dir": "$os.path.join(@bundle_root, 'eval')",
-        "pattern": "*.[pj][np]*g",
+        "pattern": "*.[pPjJ][nNpP]*[gG]",
         "device": "$'cuda' if torch.cuda.is_available() else 'cpu'",
         "batch_size": 8,
         "num_workers": 0,
@@ -94,60 +92,6 @@ def inference_config(student: PackedNetwork) -> dict[str, Any]:
         "finalize": [],
         "inference": "%run",
     }
-
-
-def preprocessing_steps(store_size: int) -> list[dict[str, Any]]:
-    """From a file to ``(1, H, W)``: what ``kdmri prepare`` and the training did, in stock transforms.
-
-    Equal bit by bit for square pictures whose side is a multiple of ``store_size``: the percentiles become 0 and 255,
-    rounded to whole grey values; block means, rounded again; the network's size by area.
-
-    Args:
-        store_size: Side of the prepared images, pixels.
-    """
-    whole = {"_target_": "Lambdad", "keys": "image", "func": "$torch.round"}
-    return [
-        {
-            "_target_": "LoadImaged",
-            "keys": "image",
-            "reader": {"_target_": "PILReader", "converter": GREY, "reverse_indexing": False},
-            "dtype": "$torch.float64",
-            "image_only": True,
-        },
-        {"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": "no_channel"},
-        {
-            "_target_": "ScaleIntensityRangePercentilesd",
-            "keys": "image",
-            "lower": LOWER,
-            "upper": UPPER,
-            "b_min": 0.0,
-            "b_max": 255.0,
-            "clip": True,
-            "dtype": "$torch.float64",
-        },
-        whole,
-        {
-            "_target_": "Resized",
-            "keys": "image",
-            "spatial_size": store_size,
-            "size_mode": "longest",
-            "mode": "area",
-            "dtype": "$torch.float64",
-        },
-        dict(whole),
-        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [store_size, store_size]},
-        {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
-        {"_target_": "Resized", "keys": "image", "spatial_size": ["@image_size", "@image_size"], "mode": "area"},
-        {
-            "_target_": "ScaleIntensityRanged",
-            "keys": "image",
-            "a_min": 0.0,
-            "a_max": 255.0,
-            "b_min": 0.0,
-            "b_max": 1.0,
-            "clip": True,
-        },
-    ]
 
 
 def postprocessing_steps() -> list[dict[str, Any]]:

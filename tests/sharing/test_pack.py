@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives import serialization as forms
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from monai.bundle import (
     ConfigParser,
     ConfigWorkflow,
@@ -457,6 +459,28 @@ def test_the_licence_of_the_data_is_what_was_stated(trained, tmp_path, packed):
             assert ("Cheng" in archive.read("a/configs/metadata.json").decode()) is cited
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pack(trained, tmp_path / "a.zip", PackOptions(forms=(), data_license=str(tmp_path / "nowhere")))
+
+
+def write_keys(folder):
+    folder.mkdir()
+    key = Ed25519PrivateKey.generate()
+    form = (forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
+    (folder / "lab.key").write_bytes(key.private_bytes(*form))
+    public = key.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "lab.pub").write_bytes(public)
+    return folder / "lab.key", folder / "lab.pub"
+
+
+def test_a_signed_bundle_is_told_from_one_of_another_maker_and_from_a_changed_one(trained, tmp_path):
+    (private, public), (_, stranger) = write_keys(tmp_path / "ours"), write_keys(tmp_path / "theirs")
+    pack(trained, tmp_path / "a.zip", PackOptions(forms=(), key=private))
+    assert audit(tmp_path / "a.zip", public).safe
+    assert not audit(tmp_path / "a.zip", stranger).safe
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "a" / "docs" / "README.md").write_text("Something else.")
+    assert not audit(tmp_path / "a", public).safe
+    assert not audit(tmp_path / "a").safe
 
 
 def test_an_opened_bundle_is_the_student(packed, trained):
