@@ -39,7 +39,8 @@ def pack(
         safe = audit(out).safe
     for name, gap in packed.gaps.items():
         size = packed.sizes[f"models/{name}"] / 1e6
-        typer.echo(f"models/{name}: {size:.2f} MB, probabilities within {gap:.0e} of the network's")
+        parity = "the network's probabilities" if gap == 0 else f"probabilities within {gap:.0e} of the network's"
+        typer.echo(f"models/{name}: {size:.2f} MB, {parity}")
     typer.echo(f"temperature: {packed.temperature:.3f}, {packed.calibration}")
     typer.echo(f"trust profile: {packed.trust}")
     for remark in packed.remarks:

@@ -70,20 +70,16 @@ def _resampling(size: int) -> list[dict[str, Any]]:
 
     The mean of a new pixel is the mass between its edges, which linear interpolation of the integral gives exactly;
     squares that are too small grow first. Six decimals are kept before the last rounding, so that halves stay halves.
+    MONAI's ``Resized`` would interpolate too, but gives 32 bits, of which the differences leave too few.
     """
-    grown = f"torch.nn.functional.interpolate(image[None], size=[{size}, {size}], mode='bilinear')[0]"
+    resize = "torch.nn.functional.interpolate"
+    grown = f"{resize}(image[None], size=[{size}, {size}], mode='bilinear')[0]"
     mass = "edges[:, 1:, 1:] - edges[:, :-1, 1:] - edges[:, 1:, :-1] + edges[:, :-1, :-1]"
+    corners = f"size=[{size + 1}, {size + 1}], mode='bilinear', align_corners=True"
     return [
         _torch(f"$lambda image: image if max(image.shape) >= {size} else {grown}"),
         _torch(INTEGRAL),
-        {
-            "_target_": "Resized",
-            "keys": "image",
-            "spatial_size": [size + 1, size + 1],
-            "mode": "bilinear",
-            "align_corners": True,
-            "dtype": "$torch.float64",
-        },
+        _torch(f"$lambda integral: {resize}(integral[None], {corners})[0]"),
         _torch(f"$lambda edges: ({mass}) * {size**2}"),
         _torch("$lambda image: image.round(decimals=6).round()"),
     ]
