@@ -51,7 +51,6 @@ def preprocessing_steps(store_size: int) -> list[dict[str, Any]]:
         _torch("$torch.round"),
         _torch(SQUARE),
         *_resampling(store_size),
-        {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
         {"_target_": "Resized", "keys": "image", "spatial_size": ["@image_size", "@image_size"], "mode": "area"},
         {
             "_target_": "ScaleIntensityRanged",
@@ -69,8 +68,8 @@ def _resampling(size: int) -> list[dict[str, Any]]:
     """A square to ``(1, S, S)``, rounded.
 
     The mean of a new pixel is the mass between its edges, which linear interpolation of the integral gives exactly;
-    squares that are too small grow first. Six decimals are kept before the last rounding, so that halves stay halves.
-    MONAI's ``Resized`` would interpolate too, but gives 32 bits, of which the differences leave too few.
+    squares that are too small grow first. The last rounding is of 32 bits, as in the store, so that halves stay halves.
+    MONAI's ``Resized`` would interpolate too, but rounds to 32 bits at once, of which the differences leave too few.
     """
     resize = "torch.nn.functional.interpolate"
     grown = f"{resize}(image[None], size=[{size}, {size}], mode='bilinear')[0]"
@@ -81,7 +80,7 @@ def _resampling(size: int) -> list[dict[str, Any]]:
         _torch(INTEGRAL),
         _torch(f"$lambda integral: {resize}(integral[None], {corners})[0]"),
         _torch(f"$lambda edges: ({mass}) * {size**2}"),
-        _torch("$lambda image: image.round(decimals=6).round()"),
+        _torch("$lambda image: image.float().round()"),
     ]
 
 

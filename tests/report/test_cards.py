@@ -12,6 +12,7 @@ from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.report.cards.claim_items import CLAIM_ITEMS
 from kdmri_monai.report.cards.documents import AUTHORS, claim_checklist, model_card, write_documents
 from kdmri_monai.report.cards.run_facts import run_facts
+from kdmri_monai.report.cards.training_facts import definition_words
 
 NUM = {"value": 0.5, "low": 0.25, "high": 0.75}
 
@@ -116,3 +117,9 @@ def test_another_datalist_is_refused(run, study, tmp_path):
     other.write_text((study.dataset / "datalist.json").read_text() + "\n")
     with pytest.raises(ValueError, match="SHA-256"):
         run_facts(run, datalist=other)
+
+
+def test_references_to_numbers_are_told_as_numbers():
+    definition = {"_target_": "resnet10", "num_classes": "@num_classes", "width": "@width", "norm": "@norm", "size": 3}
+    config = {"network_def": "%student_def", "student_def": definition, "num_classes": 4, "width": "$1 / 2", "norm": []}
+    assert definition_words(config, "network_def") == "resnet10(num_classes=4, width=@width, norm=@norm, size=3)"

@@ -65,21 +65,32 @@ def _model(
 ) -> str:
     size = settings.get("image_size")
     words = f"Input 1 x {size} x {size}, 0 to 1; output logits of {classes} classes. "
-    words += f"`{_definition(config, 'network_def')}`"
+    words += f"`{definition_words({**config, 'num_classes': classes}, 'network_def')}`"
     if efficiency is None:
         return words + "."
     return words + f"; {efficiency['macs']:,} multiply-accumulates an image, {efficiency['state_bytes']:,} bytes."
 
 
-def _definition(config: Mapping[str, Any], name: str) -> str:
-    """A network's definition in one line; a reference such as ``%student_def`` is followed."""
+def definition_words(config: Mapping[str, Any], name: str) -> str:
+    """A network's definition in one line; references such as ``%student_def``, and those to numbers, are followed.
+
+    Args:
+        config: Configuration of a run, not executed.
+        name: Id of the network.
+    """
     found = config.get(name)
     while isinstance(found, str) and found.startswith("%"):
         found = config.get(found[1:])
     if not isinstance(found, Mapping):
         return str(found)
-    arguments = ", ".join(f"{key}={value}" for key, value in found.items() if key != "_target_")
+    arguments = ", ".join(f"{key}={_known(config, value)}" for key, value in found.items() if key != "_target_")
     return f"{found.get('_target_')}({arguments})"
+
+
+def _known(config: Mapping[str, Any], value: Any) -> Any:
+    """A number in place of the reference to it; anything else as it is."""
+    found = config.get(value[1:]) if isinstance(value, str) and value.startswith("@") else None
+    return found if isinstance(found, (int, float)) else value
 
 
 def _software(environment: Mapping[str, Any]) -> str:
