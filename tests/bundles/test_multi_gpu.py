@@ -133,6 +133,22 @@ def test_two_processes_train_and_evaluate_as_one_does(two_processes, lab, datase
 
 
 @pytest.mark.slow
+def test_two_processes_fine_tune_as_one_does_with_a_body_that_stands_still_at_first(two_processes, lab):
+    folder, exact, given = lab
+    names = ["without_teacher", "finetune"]
+    start = given | {"output_dir": str(folder / "start"), "max_epochs": 1}
+    assert commands([("training", [exact, *names[:1]], start)]) == [None]
+    given = given | {"pretrained": str(folder / "start" / "model.pt"), "freeze_epochs": 1, "keep_head": False}
+    for overlays, out in (([], "tuned"), (["multi_gpu_train"], "tuned by two")):
+        run_of = [("training", [exact, *names, *overlays], given | {"output_dir": str(folder / out)})]
+        assert (two_processes(commands, run_of) if overlays else [commands(run_of)]) in ([[None]], [[None]] * 2)
+    one, two, begun = (weights(folder / out) for out in ("tuned", "tuned by two", "start"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
+    assert not all(torch.equal(value, begun[name]) for name, value in one.items())
+
+
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(two_processes, lab):
     folder, _, given = lab
     straight, parts = (given | WHOLE_RUN | {"output_dir": str(folder / out)} for out in ("straight", "parts"))
