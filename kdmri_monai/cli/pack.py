@@ -14,6 +14,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="NAME.zip; the bundle is called NAME.")],
     version: Annotated[str, typer.Option(help="Of the bundle: three parts of one digit.")] = "0.1.0",
     changes: Annotated[str, typer.Option(help="What is new in this version.")] = "first version",
+    authors: Annotated[str, typer.Option(help="Who packs it, and whose the weights are.")] = "Who packed this bundle",
     forms: Annotated[
         str, typer.Option(help="Files of models/ beside model.pt, joined by commas; all by default: "
                                "model.safetensors,model.ts,model.onnx,model.pt2.")
@@ -33,7 +34,7 @@ def pack(
         from kdmri_monai.sharing.pack_options import PackOptions
 
         chosen = tuple(form.strip() for form in forms.split(",") if form.strip())
-        options = PackOptions(version, changes, chosen, program, data_license, sign)
+        options = PackOptions(version, changes, authors, chosen, program, data_license, sign)
         packed = pack(run, out, options, lambda step: status.update(f"packing: {step}"))
         status.update("audit")
         safe = audit(out).safe

@@ -24,7 +24,9 @@ def zip_bytes(files: Mapping[str, bytes], compress: bool = True) -> bytes:
     return buffer.getvalue()
 
 
-def canonical_zip(content: bytes, without: Callable[[str], bool] = lambda name: False) -> bytes:
+def canonical_zip(
+    content: bytes, without: Callable[[str], bool] = lambda name: False, more: Mapping[str, bytes] | None = None
+) -> bytes:
     """An archive of the same members in the same order, without times and, of some, without the member.
 
     Members are stored, as PyTorch wants them.
@@ -32,6 +34,7 @@ def canonical_zip(content: bytes, without: Callable[[str], bool] = lambda name: 
     Args:
         content: A zip archive.
         without: Whether the member of a name is to be left out.
+        more: Content of further members by name, written last.
 
     Raises:
         zipfile.BadZipFile: Not an archive.
@@ -41,6 +44,8 @@ def canonical_zip(content: bytes, without: Callable[[str], bool] = lambda name: 
         for name in old.namelist():
             if not without(name):
                 _write(new, name, old.read(name), zipfile.ZIP_STORED)
+        for name in sorted(more or {}):
+            _write(new, name, (more or {})[name], zipfile.ZIP_STORED)
     return buffer.getvalue()
 
 

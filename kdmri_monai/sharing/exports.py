@@ -38,7 +38,6 @@ class ExportError(RuntimeError):
 def export_forms(
     network: nn.Module,
     image_shape: Sequence[int],
-    extra: Mapping[str, str] | None = None,
     wanted: Sequence[str] = FORMS,
 ) -> dict[str, bytes]:
     """A network in every form that is wanted.
@@ -46,7 +45,6 @@ def export_forms(
     Args:
         network: Takes images ``(B, C, *spatial)``, gives logits ``(B, K)``; on the CPU, in eval mode.
         image_shape: Channels and spatial size of one image.
-        extra: Texts by name that the TorchScript form carries in ``extra/``, as MONAI's ``ckpt_export`` writes them.
         wanted: Some of ``FORMS``.
 
     Returns:
@@ -60,7 +58,7 @@ def export_forms(
     writers: dict[str, Callable[[], bytes]] = {
         STATE: lambda: state_bytes(state),
         SAFETENSORS: lambda: _safetensors(state),
-        SCRIPT: lambda: _script(network, image, extra or {}),
+        SCRIPT: lambda: _script(network, image),
         ONNX: lambda: _onnx(network, image),
         PROGRAM: lambda: _program(network, image),
     }
@@ -89,17 +87,27 @@ def _safetensors(state: Mapping[str, Tensor]) -> bytes:
     return content
 
 
-def _script(network: nn.Module, image: Tensor, extra: Mapping[str, str]) -> bytes:
+def with_texts(script: bytes, texts: Mapping[str, bytes]) -> bytes:
+    """A TorchScript file that carries texts in ``extra/``, as MONAI's ``ckpt_export`` writes them.
+
+    Args:
+        script: ``model.ts`` of ``export_forms``.
+        texts: Content by name, such as ``metadata.json``.
+    """
+    return canonical_zip(script, more={f"{Path(SCRIPT).stem}/extra/{name}": text for name, text in texts.items()})
+
+
+def _script(network: nn.Module, image: Tensor) -> bytes:
     """TorchScript, made in a process of its own.
 
     Names of types count what a process has compiled and traced before, constants stand in the order of a set.
     """
     with _fixed_hashes(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-        content = alone.submit(_scripted, network, image, dict(extra)).result()
+        content = alone.submit(_scripted, network, image).result()
     return canonical_zip(content, without=lambda name: name.endswith(".debug_pkl"))
 
 
-def _scripted(network: nn.Module, image: Tensor, extra: Mapping[str, str]) -> bytes:
+def _scripted(network: nn.Module, image: Tensor) -> bytes:
     """Compiled, or traced where it cannot be compiled, as MONAI's Swin transformer."""
     with _quiet(), torch.no_grad():
         try:
@@ -108,7 +116,7 @@ def _scripted(network: nn.Module, image: Tensor, extra: Mapping[str, str]) -> by
             module = torch.jit.trace(network, image, check_trace=False)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / SCRIPT  # the archive's folder is named after the file, and MONAI looks for that name
-            torch.jit.save(module, path, _extra_files={name: text.encode() for name, text in extra.items()})
+            torch.jit.save(module, path)
             return path.read_bytes()
 
 

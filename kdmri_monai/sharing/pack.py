@@ -20,7 +20,7 @@ from kdmri_monai.evaluation.run_folder import RunFolder
 from kdmri_monai.evaluation.run_temperature import RunTemperature
 from kdmri_monai.networks.weights import load_weights
 from kdmri_monai.sharing.canonical_zip import zip_bytes
-from kdmri_monai.sharing.exports import FORMS, SCRIPT, STATE, export_forms
+from kdmri_monai.sharing.exports import FORMS, SCRIPT, STATE, export_forms, with_texts
 from kdmri_monai.sharing.manifest import MANIFEST, SIGNATURE, build_manifest
 from kdmri_monai.sharing.pack_options import FIGSHARE, NAME, Packed, PackError, PackOptions
 from kdmri_monai.sharing.packed_configs import PackedNetwork, evaluation_config, inference_config
@@ -32,6 +32,9 @@ from kdmri_monai.sharing.signature import sign
 from kdmri_monai.sharing.smoke import smoke_files, smoke_images
 from kdmri_monai.sharing.trust import FILE as TRUST
 from kdmri_monai.sharing.trust import run_trust
+
+SCRIPT_TEXTS = ("metadata.json", "inference.json")
+"""What the TorchScript form carries inside, as MONAI's ``ckpt_export`` writes it."""
 
 
 def pack(
@@ -63,9 +66,11 @@ def pack(
     facts = _facts(name, record, options, temperature.origin)
     progress("what the training data looked like")
     trust, told = _trust(run)
-    configs = _configs(student, facts)
     progress(f"forms: {', '.join(options.forms)}")
-    forms, gaps = _forms(opened, student, configs, options)
+    forms, gaps = _forms(opened, student, options)
+    configs = _configs(student, facts, gaps)
+    if SCRIPT in forms:
+        forms[SCRIPT] = with_texts(forms[SCRIPT], {name: configs[name] for name in SCRIPT_TEXTS})
     files = _files(run, opened, student, facts, {**forms, **trust}, gaps, configs, options)
     progress("manifest")
     manifest = build_manifest(name, files)
@@ -116,6 +121,7 @@ def _facts(name: str, record: RunFolder, options: PackOptions, calibration: str)
         revision=record.record.get("git_revision"),
         settings=record.record.get("settings") or {},
         published=options.data_license == FIGSHARE,
+        authors=options.authors,
     )
 
 
@@ -140,9 +146,9 @@ def _trust(run: Path) -> tuple[dict[str, bytes], str]:
         return {TRUST: (Path(folder) / TRUST).read_bytes()}, "fitted on training and validation slices"
 
 
-def _configs(student: PackedNetwork, facts: PackedFacts) -> dict[str, bytes]:
+def _configs(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, float]) -> dict[str, bytes]:
     trees = {
-        "metadata.json": metadata(student, facts),
+        "metadata.json": metadata(student, facts, gaps),
         "inference.json": inference_config(student),
         "evaluate.json": evaluation_config(student.classes),
     }
@@ -150,13 +156,9 @@ def _configs(student: PackedNetwork, facts: PackedFacts) -> dict[str, bytes]:
     return {**written, "logging.conf": logging_config()}
 
 
-def _forms(
-    opened: _Opened, student: PackedNetwork, configs: Mapping[str, bytes], options: PackOptions
-) -> tuple[dict[str, bytes], dict[str, float]]:
+def _forms(opened: _Opened, student: PackedNetwork, options: PackOptions) -> tuple[dict[str, bytes], dict[str, float]]:
     wanted = {STATE, *options.forms, *((SCRIPT,) if options.program else ())}
-    extra = {name: configs[name].decode() for name in ("metadata.json", "inference.json")}
-    shape = opened.student.image_shape
-    forms = export_forms(opened.network, shape, extra, [form for form in FORMS if form in wanted])
+    forms = export_forms(opened.network, opened.student.image_shape, [form for form in FORMS if form in wanted])
     gaps = parity(opened.network, forms, opened.images, student.temperature)
     check_parity(gaps)
     return forms, gaps

@@ -8,7 +8,7 @@ from pathlib import Path
 from kdmri_monai.sharing.exports import FORMS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
+UNNAMED = "Who packed this bundle"
 
 FIGSHARE = "figshare"
 """In place of a file: the training data are the brain tumour set of Cheng, CC BY 4.0."""
@@ -25,6 +25,7 @@ class PackOptions:
     Attributes:
         version: Of the bundle; parts of one digit, since MONAI compares versions as texts.
         changes: What is new in it.
+        authors: Who packed it, and whose the weights are.
         forms: Files of ``models/`` beside the state dict, of ``exports.FORMS``.
         program: Pack the exported program where stock targets cannot build the network.
         data_license: File with the licence of the training data, or ``FIGSHARE`` for the published set.
@@ -33,6 +34,7 @@ class PackOptions:
 
     version: str = "0.1.0"
     changes: str = "first version"
+    authors: str = UNNAMED
     forms: Sequence[str] = FORMS
     program: bool = False
     data_license: str | None = None
@@ -43,6 +45,8 @@ class PackOptions:
             raise PackError(f"unknown form {', '.join(unknown)}, allowed are {', '.join(FORMS)}")
         if not re.fullmatch(r"\d(\.\d){2}", self.version):
             raise PackError(f"version is {self.version!r}, expected are three parts of one digit, like 0.1.0")
+        if not self.authors.strip() or not self.changes.strip():
+            raise PackError("authors and changes are stated in the metadata, and cannot be empty")
 
 
 @dataclass(frozen=True)

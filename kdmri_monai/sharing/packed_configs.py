@@ -104,9 +104,20 @@ def postprocessing_steps() -> list[dict[str, Any]]:
 
 
 def evaluation_config(classes: Sequence[str]) -> dict[str, Any]:
-    """Laid over ``inference.json``: a list of pictures with labels to ``metrics.csv`` and ``predictions.csv``."""
+    """Laid over ``inference.json``: a list of pictures with labels to ``metrics.csv`` and ``predictions.csv``.
+
+    Metrics are computed over all slices, from classes and probabilities as they are: Ignite's accuracy of one-hot
+    predictions, and MONAI's handler of confusion matrices, count decisions one class against the rest.
+    """
     pair = "$monai.handlers.from_engine(['pred', 'label'])"
     metric = {"output_transform": pair, "device": "$torch.device(@device)"}
+    one_hot = f"torch.nn.functional.one_hot(output['label'], {len(classes)})"
+    names = [name.replace(" ", "_") for name in classes]
+    counts = {
+        f"{true}_called_{told}": f"$@counts[{row}, {column}]"
+        for row, true in enumerate(names)
+        for column, told in enumerate(names)
+    }
     return {
         "datalist": "$os.path.join(@dataset_dir, 'datalist.json')",
         "split": "test",
@@ -120,9 +131,16 @@ def evaluation_config(classes: Sequence[str]) -> dict[str, Any]:
         "key_metric": {"balanced_accuracy": {"_target_": "ignite.metrics.Recall", "average": "macro", **metric}},
         "evaluator#key_val_metric": "@key_metric",
         "recalls": {"_target_": "ignite.metrics.Recall", **metric},
+        "counts": {"_target_": "ignite.metrics.ConfusionMatrix", "num_classes": len(classes), **metric},
         "evaluator#additional_metrics": {
             "accuracy": {"_target_": "ignite.metrics.Accuracy", **metric},
-            **{f"recall_{name.replace(' ', '_')}": f"$@recalls[{label}]" for label, name in enumerate(classes)},
+            "macro_auroc": {
+                "_target_": "ROCAUC",
+                "average": "macro",
+                "output_transform": f"$lambda output: (output['pred'], {one_hot})",
+            },
+            **{f"recall_{name}": f"$@recalls[{label}]" for label, name in enumerate(names)},
+            **counts,
         },
         "+handlers": [{"_target_": "MetricsSaver", "save_dir": "@output_dir", "metrics": "*", "metric_details": None}],
         "evaluating": "%run",

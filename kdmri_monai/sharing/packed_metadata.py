@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from kdmri_monai.sharing.exports import ONNX, OPSET
 from kdmri_monai.sharing.local_paths import without_folders
 from kdmri_monai.sharing.packed_configs import PackedNetwork
+from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 NEEDED = ("pytorch-ignite", "pillow", "fire")
@@ -40,6 +42,7 @@ class PackedFacts:
         revision: Git revision of the code that trained, or ``None``.
         settings: ``settings`` of ``run.json``.
         published: Whether the training slices are of the Figshare set.
+        authors: Who packed the bundle.
     """
 
     name: str
@@ -52,14 +55,16 @@ class PackedFacts:
     revision: str | None
     settings: Mapping[str, Any]
     published: bool
+    authors: str
 
 
-def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
+def metadata(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, float]) -> dict[str, Any]:
     """The content of ``metadata.json``.
 
     Args:
         student: Network, size and classes.
         facts: What is known of the run.
+        gaps: Largest difference of a probability by form.
     """
     size, count = student.image_size, len(student.classes)
     named = ", ".join(f"{number} {name}" for number, name in enumerate(student.classes))
@@ -75,8 +80,8 @@ def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
         "name": facts.name,
         "task": f"Classification of single MRI slices: {', '.join(student.classes)}",
         "description": "A small network that was taught by a larger one of another architecture family",
-        "authors": "Who packed this bundle",
-        "copyright": "Who packed this bundle",
+        "authors": facts.authors,
+        "copyright": facts.authors,
         "data_source": facts.source,
         "data_type": "single slices: PNG or JPEG, 8 or 16 bits",
         "image_classes": f"grey slices; percentiles 0.5 and 99.5 become 0 and 1; brought to {size} x {size} pixels",
@@ -87,6 +92,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts) -> dict[str, Any]:
         "references": [DATA, METHOD] if facts.published else [METHOD],
         "temperature": {"value": student.temperature, "origin": facts.calibration},
         "training": training(facts),
+        "forms": forms(gaps),
         "network_data_format": _format(size, student.classes),
     }
 
@@ -105,12 +111,23 @@ def eval_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     return found
 
 
+def forms(gaps: Mapping[str, float]) -> dict[str, Any]:
+    """What was compared before the bundle was written."""
+    return {
+        "largest_difference_of_a_probability": {name: float(f"{gap:.1e}") for name, gap in gaps.items()},
+        "tolerance": TOLERANCE,
+        "batch_sizes": list(BATCHES),
+        **({"onnx_opset": OPSET} if ONNX in gaps else {}),
+    }
+
+
 def training(facts: PackedFacts) -> dict[str, Any]:
     """What decided the weights; enough to tell whether two laboratories trained on the same split."""
     kept = ("seed", "max_epochs", "batch_size", "learning_rate", "weight_decay", "image_size", "ema_momentum")
     return {
         "datalist_sha256": facts.data.get("sha256"),
         "slices": dict(facts.data.get("slices") or {}),
+        "families": len(facts.data.get("training_families") or ()),
         "fold": facts.data.get("fold"),
         "group_rule": facts.data.get("group_rule"),
         "git_revision": facts.revision,
@@ -121,30 +138,29 @@ def training(facts: PackedFacts) -> dict[str, Any]:
 
 
 def _format(size: int, classes: Sequence[str]) -> dict[str, Any]:
+    image = {
+        "type": "image",
+        "format": "magnitude",
+        "modality": "MR",
+        "num_channels": 1,
+        "spatial_shape": [size, size],
+        "dtype": "float32",
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": {"0": "contrast-enhanced T1"},
+    }
+    pred = {
+        "type": "probabilities",
+        "format": "classes",
+        "num_channels": len(classes),
+        "spatial_shape": [1, len(classes)],
+        "dtype": "float32",
+        "value_range": [],
+        "is_patch_data": False,
+        "channel_def": {str(number): name for number, name in enumerate(classes)},
+    }
     return {
-        "inputs": {
-            "image": {
-                "type": "image",
-                "format": "magnitude",
-                "modality": "MR",
-                "num_channels": 1,
-                "spatial_shape": [size, size],
-                "dtype": "float32",
-                "value_range": [0, 1],
-                "is_patch_data": False,
-                "channel_def": {"0": "contrast-enhanced T1"},
-            }
-        },
-        "outputs": {
-            "pred": {
-                "type": "probabilities",
-                "format": "classes",
-                "num_channels": len(classes),
-                "spatial_shape": [1, len(classes)],
-                "dtype": "float32",
-                "value_range": [],
-                "is_patch_data": False,
-                "channel_def": {str(number): name for number, name in enumerate(classes)},
-            }
-        },
+        "inputs": {"image": image},
+        "outputs": {"pred": pred},
+        "post_processed_outputs": {"pred": {**pred, "value_range": [0, 1]}},
     }

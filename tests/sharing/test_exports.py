@@ -15,12 +15,11 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import nn
 
 from kdmri_monai.networks import FirstOutput, PooledClassifier
-from kdmri_monai.sharing.exports import FORMS, ONNX, PROGRAM, SCRIPT, STATE, ExportError, export_forms
+from kdmri_monai.sharing.exports import FORMS, ONNX, PROGRAM, SCRIPT, STATE, ExportError, export_forms, with_texts
 from kdmri_monai.sharing.parity import ParityError, check_parity, parity
 
 SHAPE = (1, 32, 32)
 IMAGES = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1))
-EXTRA = {"metadata.json": '{"version": "1"}'}
 
 
 def resnet():
@@ -58,7 +57,7 @@ def trained(make):
 @pytest.fixture(scope="module")
 def packed_resnet():
     network = trained(resnet)
-    return network, export_forms(network, SHAPE, EXTRA)
+    return network, export_forms(network, SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +101,12 @@ def test_a_form_that_gives_no_number_is_told():
 def test_the_same_network_gives_the_same_bytes_in_this_process_and_in_another(packed_resnet):
     network, forms = packed_resnet
     torch.jit.script(resnet())  # names of its types are taken now
-    assert export_forms(network, SHAPE, EXTRA) == forms
+    assert export_forms(network, SHAPE) == forms
     script = (
         "import sys, hashlib; sys.path.insert(0, sys.argv[1])\n"
         "if __name__ == '__main__':\n"
-        "    from test_exports import EXTRA, FORMS, SHAPE, export_forms, resnet, trained\n"
-        "    forms = export_forms(trained(resnet), SHAPE, EXTRA)\n"
+        "    from test_exports import FORMS, SHAPE, export_forms, resnet, trained\n"
+        "    forms = export_forms(trained(resnet), SHAPE)\n"
         "    print(*(hashlib.sha256(forms[name]).hexdigest() for name in FORMS))\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent)]
@@ -134,7 +133,7 @@ def test_every_zip_has_no_times(packed_resnet):
 
 
 def test_torchscript_carries_the_texts_as_monai_reads_them(packed_resnet, tmp_path):
-    (tmp_path / "model.ts").write_bytes(packed_resnet[1][SCRIPT])
+    (tmp_path / "model.ts").write_bytes(with_texts(packed_resnet[1][SCRIPT], {"metadata.json": b'{"version": "1"}'}))
     extra = {"metadata.json": ""}
     torch.jit.load(tmp_path / "model.ts", _extra_files=extra)
     assert extra["metadata.json"] == b'{"version": "1"}'
