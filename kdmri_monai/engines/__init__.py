@@ -29,6 +29,7 @@ from kdmri_monai.engines.processes import (
 )
 from kdmri_monai.engines.progress import TermBar
 from kdmri_monai.engines.replay import ReplayedAugmentation
+from kdmri_monai.engines.resident import ResidentDataset, whole_batch
 from kdmri_monai.engines.run_record import start_run
 from kdmri_monai.engines.samplers import BalancedSampler, balanced_sampler
 from kdmri_monai.engines.switches import switched_on
@@ -56,6 +57,7 @@ __all__ = [
     "OtherProcessError",
     "ProcessShare",
     "ReplayedAugmentation",
+    "ResidentDataset",
     "RunCheckpoints",
     "StopOnNonFiniteLoss",
     "StudentAverage",
@@ -83,4 +85,5 @@ __all__ = [
     "start_run",
     "switched_on",
     "synchronise_batch_norm",
+    "whole_batch",
 ]

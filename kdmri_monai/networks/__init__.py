@@ -14,6 +14,7 @@ from kdmri_monai.networks.geometry.maps import GeometricMaps
 from kdmri_monai.networks.geometry_classifier import GeometryClassifier
 from kdmri_monai.networks.geometry_head import GeometryHead
 from kdmri_monai.networks.geometry_teacher import GeometryTeacher
+from kdmri_monai.networks.imagenet import ImageNetEfficientNet
 from kdmri_monai.networks.tap_survey import TapRow, survey
 from kdmri_monai.networks.taps import FeatureTaps, Tap, as_tap, tap_shapes
 from kdmri_monai.networks.weight_import import ImportReport, ImportRules, import_weights
@@ -31,6 +32,7 @@ __all__ = [
     "GeometryClassifier",
     "GeometryHead",
     "GeometryTeacher",
+    "ImageNetEfficientNet",
     "ImportReport",
     "ImportRules",
     "PooledClassifier",
