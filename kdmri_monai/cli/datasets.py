@@ -59,6 +59,9 @@ def prepare(
         Path | None, typer.Option(help="Published folds: cvind.mat, or digits in a text file.")
     ] = None,
     external: Annotated[bool, typer.Option(help="An outside set: everything is for the test.")] = False,
+    whole: Annotated[
+        bool, typer.Option(help="No test part: for a model for others, once the folds have told what it is worth.")
+    ] = False,
     size: Annotated[int, typer.Option(help="Rows and columns of the stored images, pixels.")] = 256,
     patient_pattern: Annotated[
         str | None, typer.Option(help="Regular expression that finds the patient id in a picture's file name.")
@@ -91,7 +94,7 @@ def prepare(
             patient_pattern=patient_pattern,
             classes=chosen_classes(classes, source),
         )
-        split = SplitOptions(folds, fold, validation, seed, folds_file, external)
+        split = SplitOptions(folds, fold, validation, seed, folds_file, external, whole)
         result = prepare_dataset(source, out, options, split, progress=not quiet)
     console.print(render_summary(result.counts, result.datalist["notes"]))
     console.print(f"{result.action}: {result.folder}")

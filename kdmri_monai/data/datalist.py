@@ -62,7 +62,7 @@ def build_datalist(
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for record in sorted(records, key=lambda record: record.index):
         entries[assignment.split[record.id]].append(_entry(record, families, assignment))
-    folded = not options.external
+    folded = options.folded
     computed = {
         "format": FORMAT,
         "numClasses": len(classes),
@@ -72,7 +72,7 @@ def build_datalist(
         "folds": options.folds if folded else None,
         "fold": options.fold if folded else None,
         "seed": options.seed,
-        "validation_fraction": options.validation if folded else None,
+        "validation_fraction": None if options.external else options.validation,
         "folds_file": _folds_file(options.folds_file),
         "notes": list(assignment.notes),
         **entries,

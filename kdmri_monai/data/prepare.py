@@ -116,7 +116,7 @@ def prepare_dataset(
 
 def _needed_by(split: SplitOptions) -> tuple[str, ...]:
     """Modules that are slow to import and that a split of this kind uses."""
-    return () if split.external or split.folds_file else ("sklearn.model_selection",)
+    return ("sklearn.model_selection",) if split.folded and not split.folds_file else ()
 
 
 @contextmanager

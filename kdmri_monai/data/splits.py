@@ -17,6 +17,8 @@ __all__ = ["Assignment", "SplitOptions", "assign_splits", "group_families", "pat
 
 GroupRule = Literal["family", "patient"]
 
+NO_TEST = "there is no test part: what a model of all patients is worth must be known from folds"
+
 
 @dataclass(frozen=True)
 class SplitOptions:
@@ -29,9 +31,11 @@ class SplitOptions:
         seed: Seed of folds and of the validation part.
         folds_file: Published folds to use instead of our own (``published_folds``), or ``None``.
         external: Everything is test: a data set of another hospital.
+        whole: Nothing is test: a model for others that learns from everybody, and whose performance is known from the
+            folds.
 
     Raises:
-        ValueError: A value is outside its range, or ``folds_file`` and ``external`` are both asked for.
+        ValueError: A value is outside its range, or two of ``folds_file``, ``external`` and ``whole`` are asked for.
     """
 
     folds: int = 5
@@ -40,6 +44,7 @@ class SplitOptions:
     seed: int = 0
     folds_file: Path | None = None
     external: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values outside their range."""
@@ -53,6 +58,13 @@ class SplitOptions:
             raise ValueError(f"seed is {self.seed}, allowed are 0 .. {2**32 - 1}")
         if self.external and self.folds_file is not None:
             raise ValueError("an external data set is test as a whole: it takes no folds file")
+        if self.whole and (self.external or self.folds_file is not None):
+            raise ValueError("without a test part there are no folds: whole takes neither a folds file nor external")
+
+    @property
+    def folded(self) -> bool:
+        """Whether the data set has folds, one of which is the test part."""
+        return not (self.external or self.whole)
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,11 @@ def assign_splits(
     if options.external:
         split: dict[str, Split] = {record.id: "test" for record in records}
         return Assignment(split, {}, "family", (*notes, *_absent_classes(records, split, ("test",), classes)))
+    if options.whole:
+        split = _without_test(records, families, options)
+        return Assignment(
+            split, {}, "family", (*notes, NO_TEST, *_absent_classes(records, split, ("training",), classes))
+        )
     rule: GroupRule = "family" if options.folds_file is None else "patient"
     if options.folds_file is None:
         folds = family_folds(records, families, options.folds, options.seed)
@@ -114,6 +131,13 @@ def assign_splits(
     split = _parts(records, families, fold, options)
     named = [name for name in SPLITS if name != "validation" or options.validation > 0]
     return Assignment(split, fold, rule, (*notes, *_absent_classes(records, split, named, classes)))
+
+
+def _without_test(
+    records: Sequence[SliceRecord], families: Mapping[str, str], options: SplitOptions
+) -> dict[str, Split]:
+    held = validation_families(records, families, options.validation, options.folds, f"{options.seed} whole")
+    return {record.id: "validation" if families[record.patient] in held else "training" for record in records}
 
 
 def _check_ids(records: Sequence[SliceRecord]) -> None:

@@ -306,6 +306,24 @@ def test_external_data_are_all_test():
     assert assignment == Assignment({r.id: "test" for r in records}, {}, "family", ())
 
 
+def test_without_a_test_part_all_families_learn_or_validate():
+    records = figshare_like()
+    assignment = assign_splits(records, SplitOptions(whole=True, validation=0.1))
+    assert set(assignment.split.values()) == {"training", "validation"}
+    assert assignment.fold == {}
+    assert assignment.group_rule == "family"
+    assert any("no test part" in note for note in assignment.notes)
+    families = {
+        split: {r.patient for r in records if assignment.split[r.id] == split} for split in ("training", "validation")
+    }
+    grouped = group_families(records)
+    sides = [{grouped[patient] for patient in patients} for patients in families.values()]
+    assert not sides[0] & sides[1]
+    share = sum(split == "validation" for split in assignment.split.values()) / len(records)
+    assert 0.05 < share < 0.2
+    assert set(assign_splits(records, SplitOptions(whole=True, validation=0)).split.values()) == {"training"}
+
+
 def test_a_note_counts_families_merged_by_an_identical_image():
     records = [*figshare_like(), record(9001, "555", digest="same"), record(9002, "666", digest="same")]
     assignment = assign_splits(records, SplitOptions())
@@ -324,6 +342,8 @@ def test_a_note_counts_families_merged_by_an_identical_image():
         ({"validation": float("nan")}, "validation is nan"),
         ({"seed": -1}, "seed is -1"),
         ({"external": True, "folds_file": Path("cvind.mat")}, "takes no folds file"),
+        ({"whole": True, "external": True}, "whole takes neither"),
+        ({"whole": True, "folds_file": Path("cvind.mat")}, "whole takes neither"),
     ],
 )
 def test_options_outside_their_range_are_refused(arguments, message):
