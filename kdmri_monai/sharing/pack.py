@@ -15,6 +15,7 @@ from kdmri_monai.data.taxonomy import CLASSES
 from kdmri_monai.engines.configured import image_steps
 from kdmri_monai.engines.run_config import run_config
 from kdmri_monai.engines.run_student import RunStudent, run_student
+from kdmri_monai.evaluation.folds_estimate import SPLIT as FOLDS
 from kdmri_monai.evaluation.prediction_pictures import check_takes_image_alone
 from kdmri_monai.evaluation.run_folder import RunFolder
 from kdmri_monai.evaluation.run_temperature import RunTemperature
@@ -114,7 +115,8 @@ def _facts(name: str, record: RunFolder, options: PackOptions, calibration: str)
         name=name,
         version=options.version,
         changes=options.changes,
-        metrics=record.metrics("test"),
+        metrics=record.metrics("test") or record.metrics(FOLDS),
+        of_folds=record.metrics("test") is None,
         calibration=calibration,
         data=record.record.get("data") or {},
         source=f"{words} ({source['kind']})" if "kind" in source else words,
@@ -193,7 +195,7 @@ def _files(
 
 def _remarks(record: RunFolder, files: Mapping[str, bytes], options: PackOptions) -> tuple[str, ...]:
     told = []
-    if record.metrics("test") is None:
+    if record.metrics("test") is None and record.metrics(FOLDS) is None:
         told.append("the run was not evaluated: the bundle states no performance")
     if options.data_license is None:
         told.append("the licence of the training data is not stated: --data-license FILE, or figshare")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from kdmri_monai.evaluation.folds_estimate import SPLIT as FOLDS
+from kdmri_monai.evaluation.run_folder import RunFolder
 from kdmri_monai.report.cards.documents import model_card
 from kdmri_monai.report.cards.result_facts import percent
 from kdmri_monai.report.cards.run_facts import run_facts
@@ -49,7 +51,8 @@ def licences(given: str | None) -> dict[str, bytes]:
 def card(run: Path, name: str) -> str | None:
     """The model card of a run without folders of the machine; ``None`` where its evaluation or its data is missing."""
     try:
-        return without_folders(model_card(replace(run_facts(run), name=name)))
+        split = "test" if RunFolder(run).metrics("test") else FOLDS
+        return without_folders(model_card(replace(run_facts(run, split), name=name)))
     except (OSError, ValueError):
         return None
 

@@ -12,6 +12,7 @@ from kdmri_monai.sharing.packed_configs import PackedNetwork
 from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+OF_FOLDS = "networks of the same recipe, each on patients held out from it; this network learned from all of them"
 NEEDED = ("pytorch-ignite", "pillow", "fire")
 """What inference and evaluation need beside MONAI, torch and NumPy, by the names of the package index."""
 
@@ -35,7 +36,8 @@ class PackedFacts:
         name: Of the bundle.
         version: Of the bundle.
         changes: What is new in this version.
-        metrics: ``test_metrics.json``; ``None`` where the run was not evaluated.
+        metrics: ``test_metrics.json``, or ``folds_metrics.json``; ``None`` where the run was not evaluated.
+        of_folds: Whether the metrics are those of other runs, on folds.
         calibration: Where the temperature comes from.
         data: ``data`` of ``run.json``: checksum of the datalist, counts, training families.
         source: Where the training slices come from, in a line.
@@ -49,6 +51,7 @@ class PackedFacts:
     version: str
     changes: str
     metrics: Mapping[str, Any] | None
+    of_folds: bool
     calibration: str
     data: Mapping[str, Any]
     source: str
@@ -88,6 +91,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, floa
         "label_classes": named,
         "pred_classes": f"{count} probabilities in the order of the labels; there is no class for a healthy scan",
         "eval_metrics": eval_metrics(facts.metrics),
+        **({"eval_metrics_of": OF_FOLDS} if facts.of_folds and facts.metrics else {}),
         "intended_use": INTENDED,
         "references": [DATA, METHOD] if facts.published else [METHOD],
         "temperature": {"value": student.temperature, "origin": facts.calibration},
