@@ -233,6 +233,8 @@ def _finished_datalist(out: Path, preparation: dict[str, Any], options: PrepareO
 def _split_choices(split: SplitOptions) -> dict[str, Any]:
     """The choices of a split, its fold file by content."""
     choices = asdict(split)
+    if not split.whole:
+        del choices["whole"]  # younger than folders that are still right
     if split.folds_file is not None:
         digest = hashlib.sha256(split.folds_file.read_bytes()).hexdigest()
         choices["folds_file"] = {"name": split.folds_file.name, "sha256": digest}
