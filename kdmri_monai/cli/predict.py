@@ -33,12 +33,13 @@ TOLD = 3
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="Packed bundle, NAME.zip or unpacked, or run folder of a student.")],
-    files: Annotated[
+    named: Annotated[
         list[str],
         typer.Argument(
-            help="PNG, JPEG, .mat of the Figshare set, NIfTI, DICOM, folders of these, D/images.npy#17, or a dataset "
-            "folder (test split)."
+            metavar="[STUDENT] PICTURES...",
+            help="Packed bundle, NAME.zip or unpacked, or run folder of a student; the one of this package where none "
+            "is named. Then PNG, JPEG, .mat of the Figshare set, NIfTI, DICOM, folders of these, "
+            "D/images.npy#17, or a dataset folder (test split).",
         ),
     ],
     out: Annotated[
@@ -66,14 +67,20 @@ def predict(
     from kdmri_monai.engines.configured import device_named
     from kdmri_monai.evaluation.picture_files import read_pictures
     from kdmri_monai.sharing.open_student import open_student
+    from kdmri_monai.sharing.shipped import student_and_pictures
 
     with told_to_the_user():
+        bundle, files = student_and_pictures(named)
         wanted = _range(slices)
         student = open_student(bundle, device_named(device), trusted=trust, size=size)
         folder = out or (bundle / "predictions" if _is_run(bundle) else Path(f"{bundle.stem}_predictions"))
         skipped: list[Finding] = []
         found = _usable(read_pictures(files, student.store_size, plane=plane, slices=wanted), skipped)
         table = _answer(student, found, folder, overlay, {"inputs": files, "plane": plane, "slices": slices}, skipped)
+    if bundle == Path(named[0]):
+        typer.echo(f"student: {bundle}")
+    else:
+        typer.echo(f"student: the one that comes with this package, {bundle}")
     _tell(student, table, folder, skipped)
     if skipped:
         raise typer.Exit(1)

@@ -14,8 +14,8 @@ from kdmri_monai.data.store_path import parse_store_path
 from kdmri_monai.data.summary import count_slices
 from kdmri_monai.data.taxonomy import SPLITS
 
-KEPT = ("name", "description", "source", "skipped")
-"""What the folds have in common with the folder."""
+KEPT = ("name", "description", "source", "counts", "skipped")
+"""What the folds have in common with the folder, but for the counts by split."""
 
 
 def fold_datalists(datalist_path: Path) -> list[Path]:

@@ -92,6 +92,7 @@ class PredictionSaver:
         predictions = self._gathered()
         if idist.get_rank() > 0:
             return
+        self.predictions_path.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(predictions, self.predictions_path)
         if self.metrics_path is not None:
             metrics = evaluate_predictions(predictions, self.seed, self.replicates)
