@@ -67,8 +67,12 @@ class StopOnNonFiniteLoss:
 
     def attach(self, engine: Engine) -> None:
         """Register after the loss of an iteration and at the end of every epoch."""
-        engine.add_event_handler(IterationEvents.LOSS_COMPLETED(every=self.every), self)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._in_its_turn)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _in_its_turn(self, engine: Engine) -> None:
+        if engine.state.iteration % self.every == 0:  # MONAI's events are not counted, so Ignite's every= cannot be asked
+            self(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Look at the loss.
