@@ -55,6 +55,12 @@ def test_a_step_of_a_student_alone_waits_for_nothing(bundle, home, data):
     assert watched(bundle, "baseline", **data, **given, **NOT_FOR_THE_CPU) == []
 
 
+def test_of_the_augmentation_only_the_blur_waits(bundle, home, data):
+    """Kornia's random blur reads the widths that it has drawn."""
+    seen = watched(bundle, "baseline", **data, output_dir=str(home / "augmented"), **NOT_FOR_THE_CPU)
+    assert [place for place in seen if "filters/gaussian.py:_gaussian_blur2d" not in place] == []
+
+
 def test_of_a_distilled_step_only_the_distance_to_the_tumour_waits(bundle, home, taught):
     """It reads how far it has to look, which is cheaper than looking everywhere."""
     given = {"output_dir": str(home / "watched taught"), "augmentations": []}
