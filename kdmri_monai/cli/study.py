@@ -30,6 +30,9 @@ def study(
     folds: Annotated[list[int] | None, Several] = None,
     seeds: Annotated[list[int] | None, Several] = None,
     bundle: Annotated[Path, typer.Option(help="Folder of the bundle.")] = Path("bundles/kd"),
+    results: Annotated[
+        Path | None, typer.Option(help="Folder for page, numbers and figures, made from the files of the runs.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is there and what is left, and start nothing.")
     ] = False,
@@ -52,7 +55,8 @@ def study(
         _record(chosen, outcomes, out)
     _tell_failures(failed)
     with told_to_the_user():
-        _compare(chosen, outcomes, out)
+        if _compare(chosen, outcomes, out) and results is not None:
+            _write_results(out, results)
     if failed:
         raise typer.Exit(1)
 
@@ -165,8 +169,15 @@ def _named(reference: str, complete: "Sequence[Job]") -> str:
     return next(arm.name for arm in found if any(run.path in folders for run in arm.runs))
 
 
-def _compare(study: "Study", outcomes: "Sequence[Outcome]", out: Path) -> None:
-    """The table of all arms whose runs are complete, and of the teachers."""
+def _write_results(out: Path, results: Path) -> None:
+    from kdmri_monai.study.results_files import write_results
+
+    for path in write_results(out, results):
+        typer.echo(str(path))
+
+
+def _compare(study: "Study", outcomes: "Sequence[Outcome]", out: Path) -> bool:
+    """The table of all arms whose runs are complete, and of the teachers; whether there is one."""
     from kdmri_monai.evaluation.comparison import compare_runs
     from kdmri_monai.evaluation.comparison_files import write_comparison_csv, write_comparison_json
     from kdmri_monai.report.tables import comparison_table
@@ -175,7 +186,7 @@ def _compare(study: "Study", outcomes: "Sequence[Outcome]", out: Path) -> None:
     complete = [outcome.job for outcome in outcomes if (outcome.job.arm or outcome.job.folder.name) not in lacking]
     if not any(job.arm for job in complete):
         typer.secho("no arm is complete: there is nothing to compare", fg=typer.colors.RED, err=True)
-        return
+        return False
     arms = {job.arm for job in complete if job.arm}
     reference = study.reference if study.reference in arms else next(name for name in study.arms if name in arms)
     runs = [job.folder for job in sorted(complete, key=lambda job: job.arm is None)]
@@ -186,3 +197,4 @@ def _compare(study: "Study", outcomes: "Sequence[Outcome]", out: Path) -> None:
     if lacking:
         typer.secho(f"left out, not complete: {', '.join(sorted(lacking))}", fg=typer.colors.YELLOW, err=True)
     typer.echo(f"{out / 'comparison.json'}, {out / 'comparison.csv'}; next: kdmri report {out}/fold*/*_*")
+    return True

@@ -71,7 +71,9 @@ class StopOnNonFiniteLoss:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def _in_its_turn(self, engine: Engine) -> None:
-        if engine.state.iteration % self.every == 0:  # MONAI's events are not counted, so Ignite's every= cannot be asked
+        if (
+            engine.state.iteration % self.every == 0
+        ):  # MONAI's events are not counted, so Ignite's every= cannot be asked
             self(engine)
 
     def __call__(self, engine: Engine) -> None:

@@ -93,8 +93,8 @@ def _calibration(arm: Arm, tables: Sequence[Predictions]) -> dict[str, Number]:
 
 def _error(runs: Sequence[RunFolder]) -> float:
     tables = [scaled(run.predictions("test"), temperature_of(run.predictions(VALIDATION))) for run in runs]
-    columns = [np.concatenate([getattr(table, name) for table in tables]) for name in ("label", "probabilities")]
-    return calibration_error(*columns)
+    label = np.concatenate([table.label for table in tables])
+    return calibration_error(label, np.concatenate([table.probabilities for table in tables]))
 
 
 def _examined(arm: Arm) -> dict[str, Number]:

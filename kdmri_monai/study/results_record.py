@@ -54,11 +54,15 @@ class StudyRecord:
 
     @property
     def unfinished(self) -> list[dict[str, Any]]:
-        """``name``, ``stage``, ``epochs`` and ``failure`` of every run that is asked for and not finished."""
+        """``name``, ``stage``, ``epochs`` and ``failure`` of every run that is asked for and not finished.
+
+        Paths in a failure begin at the folder of the study.
+        """
         asked = [_run(arm, seed, fold) for arm in self.arms for seed, fold in self._places()]
         names = dict.fromkeys([*self.runs, *asked])
         unknown = {"stage": "new", "epochs": 0, "failure": "it is not recorded"}
-        return [{"name": name, **self.runs.get(name, unknown)} for name in names if not self._is_done(name)]
+        found = [{"name": name, **self.runs.get(name, unknown)} for name in names if not self._is_done(name)]
+        return [run | {"failure": run["failure"].replace(f"{self.home.resolve()}/", "")} for run in found]
 
     def _places(self) -> list[tuple[int, int]]:
         return [(seed, fold) for seed in self.seeds for fold in self.folds]
@@ -95,8 +99,8 @@ def read_record(home: Path) -> StudyRecord:
             raise StudyError(f"{path}: {name} is {content.get(name)!r}, expected a {kind.__name__} that is not empty")
     if "reference" not in content["study"]:
         raise StudyError(f"{path}: study.reference is missing")
-    lists = (tuple(content[name]) for name in ("arms", "folds", "seeds"))
-    return StudyRecord(Path(home), content["study"], *lists, content["runs"])
+    arms, folds, seeds = (tuple(content[name]) for name in ("arms", "folds", "seeds"))
+    return StudyRecord(Path(home), content["study"], arms, folds, seeds, content["runs"])
 
 
 def _run(arm: str, seed: int, fold: int) -> str:
