@@ -46,7 +46,7 @@ def test_a_study_finishes_what_it_can_tells_what_it_cannot_and_repeats_nothing(d
     assert "fold1/student_0" in told.output
     assert not (home / "runs").exists()
 
-    told = study(dataset, home)
+    told = study(dataset, home, "--results", str(home / "results"))
     assert told.exit_code == 1
     assert told.output.count("failed fold") == 2
     assert "not finished: fold0/broken_0" in told.output
@@ -61,6 +61,16 @@ def test_a_study_finishes_what_it_can_tells_what_it_cannot_and_repeats_nothing(d
     record = json.loads((home / "runs" / "study.json").read_text())
     assert record["runs"]["fold0/broken_0"]["failure"]
     assert record["runs"]["fold1/student_0"]["stage"] == "finished"
+
+    page = (home / "results" / "README.md").read_text()
+    assert "- `fold0/broken_0`: The reason: RuntimeError: Given groups=1" in page
+    assert "| balanced accuracy, slices |" in page
+    summary = json.loads((home / "results" / "metrics.json").read_text())
+    assert list(summary) == ["student"]
+    assert summary["student"]["pooled"][0]["slices"]["n"] == row["slices"]["n"]
+    assert [run["fold"] for run in summary["student"]["runs"]] == [0, 1]
+    assert (home / "results" / "curves.png").stat().st_size > 5000
+    assert not any(str(home) in path.read_text() for path in (home / "results").glob("*.json"))
 
     before = {path: path.stat().st_mtime_ns for path in Path(home / "runs").rglob("model.pt")}
     told = study(dataset, home, "--arms", "student")

@@ -14,7 +14,7 @@ from kdmri_monai.evaluation.predictions import Predictions
 from kdmri_monai.evaluation.predictions_file import read_predictions, write_predictions
 from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.study.config import StudyError
-from kdmri_monai.study.results import draw_results, write_results
+from kdmri_monai.study.results_write import draw_results, write_results
 from kdmri_monai.study.results_record import read_record
 
 FOLDS, SEEDS, EPOCHS = (0, 1), (3, 4), 4
