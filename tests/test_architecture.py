@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kdmri_monai"
-ORDER = ["data", "networks", "losses", "engines", "evaluation", "report", "sharing", "cli"]
+ORDER = ["data", "networks", "losses", "engines", "evaluation", "report", "sharing", "study", "cli"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -55,7 +55,8 @@ def study(
         _record(chosen, outcomes, out)
     _tell_failures(failed)
     with told_to_the_user():
-        if _compare(chosen, outcomes, out) and results is not None:
+        _compare(outcomes, out)
+        if results is not None:
             _write_results(out, results)
     if failed:
         raise typer.Exit(1)
@@ -159,42 +160,29 @@ def _tell_failures(failed: "Sequence[Outcome]") -> None:
         typer.secho(f"not finished: {outcome.job.name}: {outcome.failure}{where}", fg=typer.colors.RED, err=True)
 
 
-def _named(reference: str, complete: "Sequence[Job]") -> str:
-    """What the comparison calls an arm, which it names after the folders."""
-    from kdmri_monai.evaluation.arms import arms_of
-    from kdmri_monai.evaluation.run_folder import RunFolder
-
-    folders = {job.folder for job in complete if job.arm == reference}
-    found = arms_of([RunFolder(job.folder) for job in complete])
-    return next(arm.name for arm in found if any(run.path in folders for run in arm.runs))
-
-
 def _write_results(out: Path, results: Path) -> None:
-    from kdmri_monai.study.results_files import write_results
+    from kdmri_monai.study.results_write import write_results
 
     for path in write_results(out, results):
         typer.echo(str(path))
 
 
-def _compare(study: "Study", outcomes: "Sequence[Outcome]", out: Path) -> bool:
-    """The table of all arms whose runs are complete, and of the teachers; whether there is one."""
-    from kdmri_monai.evaluation.comparison import compare_runs
+def _compare(outcomes: "Sequence[Outcome]", out: Path) -> None:
+    """The table of all arms whose runs are complete, and of the teachers."""
     from kdmri_monai.evaluation.comparison_files import write_comparison_csv, write_comparison_json
     from kdmri_monai.report.tables import comparison_table
+    from kdmri_monai.study.results_collect import compare_arms
+    from kdmri_monai.study.results_record import read_record
 
-    lacking = {outcome.job.arm or outcome.job.folder.name for outcome in outcomes if not outcome.done}
-    complete = [outcome.job for outcome in outcomes if (outcome.job.arm or outcome.job.folder.name) not in lacking]
-    if not any(job.arm for job in complete):
+    record = read_record(out)
+    if not record.complete:
         typer.secho("no arm is complete: there is nothing to compare", fg=typer.colors.RED, err=True)
-        return False
-    arms = {job.arm for job in complete if job.arm}
-    reference = study.reference if study.reference in arms else next(name for name in study.arms if name in arms)
-    runs = [job.folder for job in sorted(complete, key=lambda job: job.arm is None)]
-    comparison = compare_runs(runs, reference=_named(reference, complete), by="arm")
+        return
+    comparison = compare_arms(record)
     write_comparison_json(comparison, out / "comparison.json")
     write_comparison_csv(comparison, out / "comparison.csv")
     console.print(comparison_table(comparison))
+    lacking = sorted({outcome.job.arm for outcome in outcomes if outcome.job.arm} - set(record.complete))
     if lacking:
-        typer.secho(f"left out, not complete: {', '.join(sorted(lacking))}", fg=typer.colors.YELLOW, err=True)
+        typer.secho(f"left out, not complete: {', '.join(lacking)}", fg=typer.colors.YELLOW, err=True)
     typer.echo(f"{out / 'comparison.json'}, {out / 'comparison.csv'}; next: kdmri report {out}/fold*/*_*")
-    return True

@@ -48,7 +48,11 @@ def _facts(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
         f"Every patient is tested in the fold that was held out: {sizes}families.",
         f"{_listed('Fold', results['folds'])}; {_listed('seed', results['seeds'])}. Of every arm alike: {settings}.",
         f"Per cent, {100 * interval['level']:g} % intervals over families ({interval['replicates']:,} replicates).",
-        "Several seeds: their mean; the interval is of other patients, not of other seeds.",
+        *(
+            ["Mean of the seeds; the interval is of other patients, not of other seeds."]
+            if len(results["seeds"]) > 1
+            else []
+        ),
         f"Differences are paired, to `{comparison['reference']}`; p by permutation of families, in brackets adjusted "
         "by Holm for all rows.",
     ]
@@ -104,7 +108,7 @@ def _folds(results: Mapping[str, Any]) -> str:
             own = [run for run in results["runs"] if (run["arm"], run["fold"]) == (arm, fold)]
             cells.append(" / ".join(_mean([run[level] for run in own]) for level in LEVELS))
         own = [run["best_epoch"] for run in results["runs"] if run["arm"] == arm and run["best_epoch"] is not None]
-        cells.append(f"{min(own)}{DASH}{max(own)}" if own else DASH)
+        cells.append(DASH.join(map(str, sorted({min(own), max(own)}))) if own else DASH)
         lines.append(cells)
     words = "Balanced accuracy by slice / by patient, per cent, mean over the seeds; epochs whose weights were kept."
     return f"{words}\n\n{_table(['', *(f'fold {fold}' for fold in results['folds']), 'best epoch'], lines)}"

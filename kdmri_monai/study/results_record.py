@@ -45,12 +45,12 @@ class StudyRecord:
 
     @property
     def teachers(self) -> dict[str, tuple[Path, ...]]:
-        """The same of the teachers, one run a fold; cross-fitted ones are none, several have the same patients."""
-        seed = self.seeds[0]
-        single = [name for name, teacher in self.study.get("teachers", {}).items() if not teacher.get("crossfit")]
-        return self._finished(
-            {name: [f"fold{fold}/{TEACHERS}/{name}_{seed}" for fold in self.folds] for name in single}
-        )
+        """The same of the teachers, one run a fold; the members of a cross-fitted one are named otherwise and left out.
+
+        Each of those knows other patients, and all have the same patients to test.
+        """
+        seed, names = self.seeds[0], self.study.get("teachers", {})
+        return self._finished({name: [f"fold{fold}/{TEACHERS}/{name}_{seed}" for fold in self.folds] for name in names})
 
     @property
     def unfinished(self) -> list[dict[str, Any]]:

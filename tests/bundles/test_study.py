@@ -53,7 +53,7 @@ def test_a_study_finishes_what_it_can_tells_what_it_cannot_and_repeats_nothing(d
     assert "left out, not complete: broken" in told.output
     comparison = json.loads((home / "runs" / "comparison.json").read_text())
     (row,) = comparison["rows"]
-    assert row["name"] == "student_0"
+    assert row["name"] == "student"
     tested = [
         json.loads((home / "runs" / f"fold{fold}" / "student_0" / "test_metrics.json").read_text()) for fold in (0, 1)
     ]
@@ -63,13 +63,10 @@ def test_a_study_finishes_what_it_can_tells_what_it_cannot_and_repeats_nothing(d
     assert record["runs"]["fold1/student_0"]["stage"] == "finished"
 
     page = (home / "results" / "README.md").read_text()
-    assert "- `fold0/broken_0`: The reason: RuntimeError: Given groups=1" in page
-    assert "| balanced accuracy, slices |" in page
-    summary = json.loads((home / "results" / "metrics.json").read_text())
-    assert list(summary) == ["student"]
-    assert summary["student"]["pooled"][0]["slices"]["n"] == row["slices"]["n"]
-    assert [run["fold"] for run in summary["student"]["runs"]] == [0, 1]
-    assert (home / "results" / "curves.png").stat().st_size > 5000
+    assert "fold0/broken_0" in page
+    assert "Given groups=1" in page
+    results = json.loads((home / "results" / "results.json").read_text())
+    assert {(run["arm"], run["fold"]) for run in results["runs"]} == {("student", 0), ("student", 1)}
     assert not any(str(home) in path.read_text() for path in (home / "results").glob("*.json"))
 
     before = {path: path.stat().st_mtime_ns for path in Path(home / "runs").rglob("model.pt")}
