@@ -21,6 +21,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -127,8 +128,10 @@ def draw(told: dict[str, Any], path: Path) -> None:
         axis.set(xlabel="slices", ylabel=label)
         axis.set_xticks(slices, [f"{int(number):,}" for number in slices], minor=False)
         axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
