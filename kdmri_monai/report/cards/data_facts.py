@@ -86,7 +86,7 @@ def _partitions(datalist: Mapping[str, Any], sha256: str) -> str:
     made = (
         f"fold {datalist.get('fold')} of {datalist.get('folds')} is the test"
         if datalist.get("folds")
-        else "everything is the test"
+        else ("everything is the test" if datalist.get("test") else "nothing is the test")
     )
     rule = f"the published folds ({file})" if file else f"at random by class, seed {datalist.get('seed')}"
     return f"Slices: {shares}; {made}; {rule}. SHA-256 of the datalist: {sha256}."
@@ -95,6 +95,8 @@ def _partitions(datalist: Mapping[str, Any], sha256: str) -> str:
 def _external(datalist: Mapping[str, Any]) -> str:
     if datalist.get("folds"):
         return "None: the test patients are of the same set as those that were learned from."
+    if not datalist.get("test"):
+        return "None: all patients of the set were learned from, and those of the folds are of the same set."
     return "Yes: no patient of this set was learned from."
 
 
