@@ -82,7 +82,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, floa
         "supported_apps": {},
         "name": facts.name,
         "task": f"Classification of single MRI slices: {', '.join(student.classes)}",
-        "description": "A small network that was taught by a larger one of another architecture family",
+        "description": f"A small network{', taught by a larger one' if facts.settings.get('teacher_ckpt') else ''}",
         "authors": facts.authors,
         "copyright": facts.authors,
         "data_source": facts.source,
