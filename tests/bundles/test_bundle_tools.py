@@ -131,6 +131,7 @@ OVERLAYS = {
     ("calibrated_teacher",): TAUGHT,
     ("ensemble",): TAUGHT,
     ("crossfit",): TAUGHT,
+    ("imagenet_teacher", "rings"): {},
 }
 """Every overlay that is laid over ``train.json`` by itself, in a company that it is made for."""
 ELSEWHERE = {"metadata", "train", "inference", "federated", "multi_gpu_train", "multi_gpu_evaluate", "finetune"}
