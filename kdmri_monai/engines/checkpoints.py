@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from kdmri_monai.data.atomic import write_atomically
@@ -106,7 +106,7 @@ class RunCheckpoints:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         if better:
-            save_atomically(self.network.state_dict(), self.folder / BEST)
+            save_atomically(_plain(self.network.state_dict()), self.folder / BEST)
         scaler = trainer.scaler
         state = {
             "network": self.network.state_dict(),
@@ -139,6 +139,11 @@ def save_atomically(content: Any, path: Path) -> None:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise OSError(f"{path} could not be written ({error}); the file of the epoch before is kept") from error
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in rows, however the network keeps them (``channels_last``): safetensors takes no others."""
+    return {name: value.contiguous() for name, value in state.items()}
 
 
 def _as_tuple(score: Any) -> tuple[float, ...] | None:
