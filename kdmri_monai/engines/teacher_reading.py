@@ -53,6 +53,11 @@ class TeacherReader:
         tapped = [teacher] if self._taking_turns is None else self._taking_turns.members
         self._taps = [FeatureTaps(network, taps, image_shape) for network in tapped]
 
+    @property
+    def tapped(self) -> bool:
+        """Whether features of the teacher are read."""
+        return any(len(taps) for taps in self._taps)
+
     @torch.no_grad()
     def __call__(self, image: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, list[Tensor]]:
         """Read the teacher on one batch.

@@ -2,6 +2,7 @@
 teacher."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -242,6 +243,24 @@ def test_terms_need_names_of_their_own(study):
 def test_a_compiled_student_with_taps_is_refused(study):
     with pytest.raises(ValueError, match="cannot be tapped inside a compiled student"):
         study(compile=True)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_teacher_teaches_the_same(study):
+    logits = [WeightedTerm("kd", SoftTargets(2.0))]
+    plain, compiled = study(terms=logits, epochs=1), study(terms=logits, epochs=1, compile_teacher=True)
+    for run in (plain, compiled):
+        run.trainer.run()
+    assert compiled.teacher._compiled_call_impl is not None
+    assert plain.teacher._compiled_call_impl is None
+    for name, value in plain.student.state_dict().items():
+        torch.testing.assert_close(compiled.student.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_compiled_teacher_with_taps_is_refused(study):
+    with pytest.raises(ValueError, match="cannot be tapped inside a compiled teacher"):
+        study(compile_teacher=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
