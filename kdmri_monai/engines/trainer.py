@@ -1,6 +1,7 @@
 """The trainer: MONAI's, with a teacher beside the student and mixed precision on any device."""
 
 import logging
+import shutil
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from kdmri_monai.engines.processes import several_processes
 from kdmri_monai.losses.terms import DistillationInputs
 
 logger = logging.getLogger(__name__)
+
+COMPILERS = ("g++", "clang++", "cl")
+"""One of them is what ``torch.compile`` wants on a CPU."""
 
 PRIVILEGED = frozenset({"mask", "has_mask", "border", "distance"})
 
@@ -57,12 +61,12 @@ class DistillationTrainer(SupervisedTrainer):
             clipping.
         event_names: Further events.
         compile_teacher: Run the teacher, or every member of one, through ``torch.compile``; about twice as fast on a
-            CPU for an EfficientNet. Its features cannot be tapped then.
+            CPU for an EfficientNet. Its features cannot be tapped then. Without a C++ compiler it runs as it is there.
         **kwargs: As for ``monai.engines.SupervisedTrainer``; ``decollate`` is False by default.
 
     Raises:
-        ValueError: Trainer and distiller have not the same teacher; taps on what is to be compiled; terms or a teacher that
-            want masks where ``prepare_batch`` is an ``AugmentedBatch`` that has none.
+        ValueError: Trainer and distiller have not the same teacher; taps on what is to be compiled; terms or a teacher
+            that want masks where ``prepare_batch`` is an ``AugmentedBatch`` that has none.
     """
 
     def __init__(
@@ -81,8 +85,6 @@ class DistillationTrainer(SupervisedTrainer):
             raise ValueError(
                 "features cannot be tapped inside a compiled student: compile=False, or terms without taps"
             )
-        if compile_teacher:
-            _compile_teacher(distiller)
         if distiller is not None:
             _refuse_missing_masks(distiller, kwargs.get("prepare_batch"))
         # handlers are attached inside super().__init__ and may want these
@@ -91,6 +93,8 @@ class DistillationTrainer(SupervisedTrainer):
         self.max_grad_norm = max_grad_norm
         kwargs.setdefault("decollate", False)
         super().__init__(*args, event_names=[DistillationEvents, *(event_names or [])], **kwargs)
+        if compile_teacher:
+            _compile_teacher(distiller, self.state.device)
         self.scaler = self._make_scaler()
         self.loss_share: float | Tensor = 1.0
         if several_processes():
@@ -226,7 +230,7 @@ class DistillationTrainer(SupervisedTrainer):
         return place % steps == 0, (place + 1) % steps == 0 or place + 1 == length
 
 
-def _compile_teacher(distiller: Distiller | None) -> None:
+def _compile_teacher(distiller: Distiller | None, device: torch.device) -> None:
     reader = distiller.read_teacher if distiller is not None else None
     if reader is None:
         return
@@ -234,6 +238,9 @@ def _compile_teacher(distiller: Distiller | None) -> None:
         raise ValueError(
             "features cannot be tapped inside a compiled teacher: compile_teacher=False, or terms on logits alone"
         )
+    if device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        logger.warning("no C++ compiler was found (%s): the teacher runs uncompiled", ", ".join(COMPILERS))
+        return
     teacher = getattr(reader.teacher, "teacher", reader.teacher)  # that of a cache
     for network in getattr(teacher, "members", [teacher]):
         network.compile()

@@ -12,7 +12,7 @@ from kdmri_monai.evaluation.evidence_file import evidence_path
 from kdmri_monai.study.config import StudyError
 from kdmri_monai.study.plan import Job
 
-UNTOLD = (IGNORED - {"seed"}) | {"pictures_every", "resident_bytes", "memory_format", "compile"}
+UNTOLD = (IGNORED - {"seed"}) | {"pictures_every", "resident_bytes", "memory_format", "compile", "compile_teacher"}
 """Ids that do not decide what is learned."""
 
 

@@ -258,6 +258,13 @@ def test_a_compiled_teacher_teaches_the_same(study):
         torch.testing.assert_close(compiled.student.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_without_a_compiler_the_teacher_runs_as_it_is(study, monkeypatch, caplog):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    run = study(terms=[WeightedTerm("kd", SoftTargets(2.0))], compile_teacher=True)
+    assert run.teacher._compiled_call_impl is None
+    assert "no C++ compiler" in caplog.text
+
+
 def test_a_compiled_teacher_with_taps_is_refused(study):
     with pytest.raises(ValueError, match="cannot be tapped inside a compiled teacher"):
         study(compile_teacher=True)
