@@ -1,5 +1,6 @@
 """Distillation on MONAI's and Ignite's engines."""
 
+from kdmri_monai.data.balance import class_weights
 from kdmri_monai.engines.augmentation import batch_augmentation
 from kdmri_monai.engines.averaging import StudentAverage
 from kdmri_monai.engines.batch_statistics import synchronise_batch_norm
@@ -70,6 +71,7 @@ __all__ = [
     "balanced_sampler",
     "batch_augmentation",
     "check_run_classes",
+    "class_weights",
     "explain_failures",
     "fine_tuning_groups",
     "fit_temperature",
