@@ -39,6 +39,7 @@ def study(
 ) -> None:
     """Train, evaluate and compare arms over folds and seeds; resumes, repeats nothing, reports what has failed."""
     with told_to_the_user():
+        from kdmri_monai.study.alone import alone_in
         from kdmri_monai.study.config import read_study
         from kdmri_monai.study.runner import StudyRunner
 
@@ -48,7 +49,7 @@ def study(
         if dry_run:
             _tell_plan(planned)
             return
-        with _progress(planned) as told:
+        with alone_in(out), _progress(planned) as told:
             runner = StudyRunner(planned, out.resolve() / "logs", jobs, configs / "evaluate.json", told)
             outcomes = list(runner.run().values())
         failed = [outcome for outcome in outcomes if not outcome.done]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdmri_monai.study.alone import interruptible
 from kdmri_monai.study.plan import Job
 from kdmri_monai.study.state import Stage, State, state_of
 
@@ -77,19 +78,21 @@ class StudyRunner:
 
         Raises:
             StudyError: A folder holds another run; nothing was started then.
-            KeyboardInterrupt: It was interrupted; all processes have ended, and the same study goes on later.
+            KeyboardInterrupt: It was interrupted, by SIGINT or SIGTERM; all processes have ended, and the same study
+                goes on later.
         """
         self.outcomes = {job.name: Outcome(job, state_of(job)) for job in self.jobs}
         self._waiting = [job for job in self.jobs if not self.outcomes[job.name].done]
         workers = [threading.Thread(target=self._work, daemon=True) for _ in range(self.side_by_side)]
-        try:
-            for worker in workers:
-                worker.start()
-            while any(worker.is_alive() for worker in workers):
-                time.sleep(0.1)
-        except KeyboardInterrupt:
-            self._interrupt()
-            raise
+        with interruptible():
+            try:
+                for worker in workers:
+                    worker.start()
+                while any(worker.is_alive() for worker in workers):
+                    time.sleep(0.1)
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
         return self.outcomes
 
     def _work(self) -> None:

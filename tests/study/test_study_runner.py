@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kdmri_monai.study import runner as module
+from kdmri_monai.study.alone import alone_in
 from kdmri_monai.study.plan import Job
 from kdmri_monai.study.runner import StudyRunner
 from kdmri_monai.study.state import Stage, State
@@ -92,7 +94,8 @@ def test_what_was_interrupted_goes_on(tmp_path):
     assert (tmp_path / "a" / "calls").read_text().split() == ["evaluating"]
 
 
-def test_an_interruption_ends_all_processes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_all_processes(tmp_path, monkeypatch, number):
     monkeypatch.setattr(module, "GRACE", 5.0)
     jobs = [a_job(tmp_path, "a", does="sleep"), a_job(tmp_path, "b", does="sleep")]
     study = StudyRunner(jobs, tmp_path / "logs", 2, Path("evaluate.json"))
@@ -101,15 +104,27 @@ def test_an_interruption_ends_all_processes(tmp_path, monkeypatch):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and not all((job.folder / "sleeps").exists() for job in jobs):
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    before = signal.signal(number, signal.SIG_IGN)  # as SIGINT is in the background
     try:
         threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             study.run()
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
     processes = [process for process in study._running.values() if process is not None]
     assert all(process.poll() is not None for process in processes)
     assert not any((job.folder / "training").exists() for job in jobs)
+
+
+def test_a_folder_belongs_to_one_study_at_a_time(tmp_path):
+    with alone_in(tmp_path):
+        holder = "import sys; from pathlib import Path; from kdmri_monai.study.alone import alone_in\n"
+        holder += "with alone_in(Path(sys.argv[1])): print('inside')"
+        words = [sys.executable, "-c", holder, str(tmp_path)]
+        told = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert told.returncode != 0
+        assert f"StudyError: {tmp_path}: another study runs in this folder" in told.stderr
+    assert "inside" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
