@@ -126,6 +126,7 @@ OVERLAYS = {
     ("geometry_teacher", "terms_kd", "mixup"): GEOMETRY,
     ("geometry_teacher", "geometry_head", "all_terms", "evaluate"): GEOMETRY,
     ("terms_fusion", "balanced"): TAUGHT,
+    ("terms_kd", "class_weights"): TAUGHT,
     ("cnn_to_vit", "erase_tumour"): {},
     ("cached_teacher",): TAUGHT,
     ("calibrated_teacher",): TAUGHT,

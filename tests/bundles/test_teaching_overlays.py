@@ -23,7 +23,7 @@ def equal(one, other):
 
 
 def test_mixup_reaches_the_softened_classes_and_values_are_overridden_by_their_place(bundle, home, taught):
-    names = ("geometry_teacher", "terms_kd", "mixup")
+    names = ("geometry_teacher", "terms_kd", "mixup", "class_weights")
     changed = {"terms#0#weight": 2.0, "ema_momentum": "$None"}
     trained = bundle.train(*names, **taught, **changed, output_dir=str(home / "mixed"))
     row = bundle.curves(home / "mixed")[0]
@@ -32,6 +32,9 @@ def test_mixup_reaches_the_softened_classes_and_values_are_overridden_by_their_p
     assert bundle.part(trained, "average").network is bundle.part(trained, "network")  # the average is off
     assert bundle.settings(home / "mixed")["ema_momentum"] is None
     assert bundle.part(trained, "train#trainer").prepare_batch.steps[0].alpha == 0.2
+    labels = [int(entry["label"]) for entry in bundle.part(trained, "train#dataset_data")]
+    weights = bundle.part(trained, "loss").weight.cpu() * torch.bincount(torch.tensor(labels))
+    torch.testing.assert_close(weights, torch.full((3,), len(labels) / 3))
 
 
 def test_fusion_alone_is_taught(bundle, home, taught):
