@@ -33,6 +33,7 @@ from kdmri_monai.engines.replay import ReplayedAugmentation
 from kdmri_monai.engines.resident import ResidentDataset, whole_batch
 from kdmri_monai.engines.run_record import start_run
 from kdmri_monai.engines.samplers import BalancedSampler, balanced_sampler
+from kdmri_monai.engines.source_augmentation import RandomNoiseFloor, RandomRicianNoise
 from kdmri_monai.engines.switches import switched_on
 from kdmri_monai.engines.teacher import load_teacher
 from kdmri_monai.engines.teacher_cache import CachedTeacher
@@ -57,6 +58,8 @@ __all__ = [
     "NonFiniteLossError",
     "OtherProcessError",
     "ProcessShare",
+    "RandomNoiseFloor",
+    "RandomRicianNoise",
     "ReplayedAugmentation",
     "ResidentDataset",
     "RunCheckpoints",

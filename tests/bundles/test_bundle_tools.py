@@ -126,7 +126,7 @@ OVERLAYS = {
     ("geometry_teacher", "terms_kd", "mixup"): GEOMETRY,
     ("geometry_teacher", "geometry_head", "all_terms", "evaluate"): GEOMETRY,
     ("terms_fusion", "balanced"): TAUGHT,
-    ("terms_kd", "class_weights"): TAUGHT,
+    ("terms_kd", "class_weights", "source_breaking"): TAUGHT,
     ("cnn_to_vit", "erase_tumour"): {},
     ("cached_teacher",): TAUGHT,
     ("calibrated_teacher",): TAUGHT,
