@@ -1,6 +1,5 @@
 """Distillation on MONAI's and Ignite's engines."""
 
-from kdmri_monai.data.balance import class_weights
 from kdmri_monai.engines.augmentation import batch_augmentation
 from kdmri_monai.engines.averaging import StudentAverage
 from kdmri_monai.engines.batch_statistics import synchronise_batch_norm
@@ -8,6 +7,7 @@ from kdmri_monai.engines.batches import AugmentedBatch
 from kdmri_monai.engines.calibration import fit_temperature
 from kdmri_monai.engines.checkpoints import RunCheckpoints
 from kdmri_monai.engines.class_check import check_run_classes
+from kdmri_monai.engines.class_weights import class_weights
 from kdmri_monai.engines.crossfit import CrossFittedTeacher, load_crossfitted
 from kdmri_monai.engines.curves import CurveWriter
 from kdmri_monai.engines.distiller import Distiller, TermValues

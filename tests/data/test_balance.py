@@ -3,9 +3,8 @@
 from collections import defaultdict
 
 import pytest
-import torch
 
-from kdmri_monai.data.balance import balanced_weights, class_weights
+from kdmri_monai.data.balance import balanced_weights
 
 FIELD = {"class": "label", "patient": "patient", "family": "family"}
 
@@ -78,15 +77,3 @@ def test_what_cannot_be_balanced_is_refused():
         balanced_weights([])
     with pytest.raises(KeyError, match="family"):
         balanced_weights([{"patient": "A", "label": 0}], ("family",))
-
-
-def test_weights_of_classes_give_every_class_the_same_total():
-    entries = slices()
-    weights = class_weights(entries, 3)
-    shares = torch.bincount(torch.tensor([entry["label"] for entry in entries]))
-    torch.testing.assert_close(weights * shares, torch.full((3,), len(entries) / 3))
-
-
-def test_a_class_without_slices_is_named():
-    with pytest.raises(ValueError, match="classes 3 have no slice"):
-        class_weights(slices(), 4)

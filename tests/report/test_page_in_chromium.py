@@ -240,4 +240,4 @@ def test_the_keyboard_reaches_the_results(open_page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#one")
+    page.wait_for_function("location.hash === '#one'")
