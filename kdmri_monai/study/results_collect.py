@@ -13,6 +13,7 @@ from kdmri_monai.evaluation.comparison_rows import METRIC, Comparison, Row
 from kdmri_monai.evaluation.metrics_file import write_metrics
 from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.evaluation.run_folder import RunFolder
+from kdmri_monai.study.results_mistakes import mistakes_of
 from kdmri_monai.study.results_numbers import arm_numbers
 from kdmri_monai.study.results_record import StudyRecord, read_record
 
@@ -101,19 +102,23 @@ def _write_comparison(comparison: Comparison, home: Path, out: Path) -> None:
 
 def _arms(record: StudyRecord, comparison: Comparison) -> list[dict[str, Any]]:
     arms = {name: _arm(name, folders) for name, folders in record.complete.items()}
+    teachers = {name: _arm(name, folders) for name, folders in record.teachers.items()}
     rows: dict[str, Row] = {row.name: row for row in comparison.rows}
     found = []
     for name, arm in arms.items():
         alone = _alone(name, arms, record.study["arms"])
+        teacher = record.study["arms"][name].get("teacher")
+        taught_by = teachers[teacher].tables("test")[0] if teacher in teachers else None
         settings = arm.runs[0].settings
         found.append(
             {
                 "name": name,
-                "teacher": record.study["arms"][name].get("teacher"),
+                "teacher": teacher,
                 "alone": alone,
                 "network": _networks(arm.runs[0]) or settings.get("network"),
                 "parameters": settings.get("parameters"),
                 "numbers": arm_numbers(arm, rows[name], arms[alone] if alone else None, comparison.resampling),
+                "mistakes": mistakes_of(arm.tables("test"), taught_by),
             }
         )
     return found

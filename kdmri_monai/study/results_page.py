@@ -12,6 +12,9 @@ from kdmri_monai.study.results_figures import bounded
 from kdmri_monai.study.results_goals import GOALS, Goal
 
 LEVELS = ("slices", "patients")
+LISTED = 5
+"""Patients with most mistakes that the page names; ``results.json`` has ten."""
+
 VERDICTS = {True: " **met**", False: " missed", None: ""}
 
 
@@ -33,6 +36,8 @@ def study_page(results: Mapping[str, Any], comparison: Mapping[str, Any] | None,
     else:
         blocks += [_facts(results, comparison), _compared(comparison), "## Goals", _goals(results)]
         blocks += ["## By fold", _folds(results)]
+        known = all("mistakes" in arm for arm in results["arms"])  # not in results of before 2026-11-23
+        blocks += ["## Mistakes", _mistakes(results)] if known else []
         blocks += ["## Figures", "\n".join(f"![{name}]({name})" for name in figures)] if figures else []
     blocks += ["## Configuration", f"```json\n{json.dumps(study, indent=1)}\n```"]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -112,6 +117,23 @@ def _folds(results: Mapping[str, Any]) -> str:
         lines.append(cells)
     words = "Balanced accuracy by slice / by patient, per cent, mean over the seeds; epochs whose weights were kept."
     return f"{words}\n\n{_table(['', *(f'fold {fold}' for fold in results['folds']), 'best epoch'], lines)}"
+
+
+def _mistakes(results: Mapping[str, Any]) -> str:
+    head = ["", "wrong slices", "patients that hold half of them", "wrong for the teacher too", "most of them"]
+    lines = []
+    for arm in results["arms"]:
+        own = arm["mistakes"]
+        taught = DASH if own["taught"] is None else f"{100 * own['taught']:.0f}"
+        worst = "; ".join(_worst(one) for one in own["worst"][:LISTED])
+        wrong, half = f"{own['wrong']:g} of {own['slices']:,}", f"{own['half_in']} of {own['patients']}"
+        lines.append([arm["name"], wrong, half, taught, worst])
+    words = "Wrong slices, mean over the seeds; per cent of them that the teacher has wrong too; patients with most."
+    return f"{words}\n\n{_table(head, lines)}"
+
+
+def _worst(one: Mapping[str, Any]) -> str:
+    return f"{one['patient']}: {one['wrong']:g} of {one['slices']}, {one['label']} taken for {one['taken_for']}"
 
 
 def _unfinished(results: Mapping[str, Any]) -> str:

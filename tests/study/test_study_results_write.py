@@ -183,6 +183,30 @@ def test_calibration_is_that_of_the_temperature_of_every_runs_own_validation(fin
     assert abs(before - np.mean(after)) > 0.01
 
 
+def test_mistakes_are_those_of_the_tables(finished, pooled):
+    teacher, label = pooled("kd", 3, "fold{}/teachers/{}_{}")[1].argmax(axis=1), pooled("kd", 3)[0]
+    wrong = np.mean([pooled("kd", seed)[1].argmax(axis=1) != label for seed in SEEDS], axis=0)
+    arms = {arm["name"]: arm["mistakes"] for arm in finished.results["arms"]}
+    assert (arms["kd"]["slices"], arms["kd"]["patients"]) == (108, 36)
+    assert arms["kd"]["wrong"] == pytest.approx(wrong.sum())
+    assert arms["kd"]["taught"] == pytest.approx(wrong[teacher != label].sum() / wrong.sum())
+    assert arms["student"]["taught"] is None
+    assert f"| kd | {wrong.sum():g} of 108 | {arms['kd']['half_in']} of 36 | " in finished.page
+
+
+def test_results_of_before_have_no_mistakes_and_are_still_drawn(finished, tmp_path):
+    for path in finished.files:
+        if path.suffix == ".json":
+            shutil.copy(path, tmp_path)
+    old = json.loads((tmp_path / "results.json").read_text())
+    for arm in old["arms"]:
+        del arm["mistakes"]
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    draw_results(tmp_path)
+    assert "## Mistakes" in finished.page
+    assert "## Mistakes" not in (tmp_path / "README.md").read_text()
+
+
 def test_an_arm_that_lacks_a_run_is_left_out_and_what_failed_is_told(finished):
     assert [arm["name"] for arm in finished.results["arms"]] == ["student", "kd"]
     assert {run["name"]: run["failure"] for run in finished.results["unfinished"]} == {
@@ -218,7 +242,7 @@ def test_figures_and_page_come_from_the_json_files_alone(finished, tmp_path):
 
 def test_every_line_of_a_table_has_as_many_cells_as_its_head(finished):
     tables = [block.splitlines() for block in finished.page.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         assert len({one.count("|") for one in table}) == 1
     by_fold = next(one for one in tables[2] if one.startswith("| kd |"))
