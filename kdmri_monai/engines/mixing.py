@@ -17,8 +17,8 @@ class MixUp:
     Differs: one lambda for every sample, where figure 1 of the paper draws one for a batch, so that no whole step is
     nearly unmixed; and the larger share is always the sample's own. A mixed image is distributed as before, since
     partners are a random order and Beta(alpha, alpha) is symmetric, and label, id and patient of a sample remain those
-    of its main part. A share below 1 / 256 is none at all, so that a sample with a tenth of a grey level of another one
-    in it keeps its mask; with alpha 0.2 that is a third of all.
+    of its main part. A share below 1 / 256 is none at all. A sample keeps its mask where its own tumour is plainly the
+    one that is seen, that is where its share is ``mask_share`` or more: with alpha 0.4 these are three of four.
 
     Random numbers come from torch's global generator of the CPU, so they are the same on every device and for every
     run that seeds its epochs.
@@ -27,22 +27,29 @@ class MixUp:
         num_classes: Classes ``K``.
         alpha: Of the Beta distribution; 0.2 mixes little, 1 draws shares evenly.
         probability: That a sample is mixed at all.
+        mask_share: Least share of a sample with which it keeps its mask, above 0.5; 1 for samples that are not mixed
+            alone.
 
     Raises:
-        ValueError: ``alpha`` is not positive, or ``probability`` is none.
+        ValueError: ``alpha`` is not positive, ``probability`` is none, or ``mask_share`` is outside (0.5, 1].
     """
 
-    def __init__(self, num_classes: int, alpha: float = 0.2, probability: float = 1.0) -> None:
+    def __init__(
+        self, num_classes: int, alpha: float = 0.2, probability: float = 1.0, mask_share: float = 0.75
+    ) -> None:
         if not alpha > 0:
             raise ValueError(f"alpha is {alpha}, it must be above 0; for no mixup leave it out")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability is {probability}, allowed are 0 to 1")
+        if not 0.5 < mask_share <= 1:
+            raise ValueError(f"mask_share is {mask_share}, it must be above 0.5 and at most 1")
         self.num_classes = num_classes
         self.alpha = alpha
         self.probability = probability
+        self.mask_share = mask_share
 
     def __call__(self, batchdata: dict[str, Any], target: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixed images and their targets; ``has_mask`` of the batch becomes False where a sample is mixed.
+        """Mixed images and their targets; ``has_mask`` becomes False where too much of another sample is in one.
 
         Args:
             batchdata: Has ``image`` ``(B, C, *spatial)`` and, where masks are loaded, ``has_mask`` ``(B,)``.
@@ -54,10 +61,9 @@ class MixUp:
         image, soft = batchdata["image"], as_distributions(target, self.num_classes)
         order = torch.randperm(len(image))
         own = self._own_shares(order)
-        mixed = (own < 1).to(image.device)
         order, own = order.to(image.device), own.to(image.device)
         if "has_mask" in batchdata:
-            batchdata["has_mask"] = batchdata["has_mask"] & ~mixed
+            batchdata["has_mask"] = batchdata["has_mask"] & (own >= self.mask_share)
         return _blend(image, order, own), _blend(soft, order, own)
 
     def _own_shares(self, order: Tensor) -> Tensor:

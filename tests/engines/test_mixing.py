@@ -53,17 +53,26 @@ def test_the_hard_label_stays_that_of_the_main_part():
     assert torch.equal(target.argmax(dim=1), batch["label"])
 
 
-def test_mixed_samples_have_no_mask_and_the_others_keep_theirs():
+@pytest.mark.parametrize("mask_share", [0.75, 0.9, 1.0])
+def test_a_sample_keeps_its_mask_where_its_own_share_is_large_enough(mask_share):
     torch.manual_seed(3)
     has_mask = torch.rand(200) < 0.7
     batch = batch_of(200, has_mask=has_mask.clone())
-    before = batch["image"]
-    image, target = MixUp(3, alpha=1.0, probability=0.4)(batch, batch["label"])
-    mixed = (image != before).flatten(1).any(dim=1)
-    assert 0.3 < mixed.float().mean() < 0.5
-    assert has_mask[mixed].any()
-    assert torch.equal(batch["has_mask"], has_mask & ~mixed)
-    assert torch.equal(target[~mixed], torch.eye(3)[batch["label"][~mixed]])
+    image, target = MixUp(3, alpha=1.0, probability=0.4, mask_share=mask_share)(batch, batch["label"])
+    own = image.reshape(200, 200).diagonal()
+    assert 0.3 < (own < 1).float().mean() < 0.5
+    assert has_mask[own < mask_share].any()
+    assert torch.equal(batch["has_mask"], has_mask & (own >= mask_share))
+    assert torch.equal(target[own == 1], torch.eye(3)[batch["label"][own == 1]])
+
+
+def test_three_of_four_keep_their_masks_at_alpha_04():
+    torch.manual_seed(3)
+    batch = batch_of(2000, has_mask=torch.ones(2000, dtype=torch.bool))
+    MixUp(3, alpha=0.4)(batch, batch["label"])
+    kept = 1 - (stats.beta(0.4, 0.4).cdf(0.75) - stats.beta(0.4, 0.4).cdf(0.25))
+    assert 0.7 < kept < 0.8
+    assert batch["has_mask"].float().mean().item() == pytest.approx(kept, abs=3.5 * np.sqrt(kept * (1 - kept) / 2000))
 
 
 def test_probability_zero_leaves_the_batch_as_it_was():
@@ -102,3 +111,6 @@ def test_impossible_arguments_are_refused():
         MixUp(3, alpha=0)
     with pytest.raises(ValueError, match=r"probability is 1.5, allowed are 0 to 1"):
         MixUp(3, probability=1.5)
+    for share in (0.5, 1.1):
+        with pytest.raises(ValueError, match=rf"mask_share is {share}, it must be above 0.5 and at most 1"):
+            MixUp(3, mask_share=share)
