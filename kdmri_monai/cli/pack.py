@@ -22,6 +22,9 @@ def pack(
     program: Annotated[
         bool, typer.Option("--program", help="Pack the exported program, for a network that MONAI alone cannot build.")
     ] = False,
+    with_package: Annotated[
+        bool, typer.Option("--with-package", help="Allow networks of this package: only who has it can use the bundle.")
+    ] = False,
     data_license: Annotated[
         str | None, typer.Option(help="File with the licence of the training data, or figshare for the published set.")
     ] = None,
@@ -34,7 +37,7 @@ def pack(
         from kdmri_monai.sharing.pack_options import PackOptions
 
         chosen = tuple(form.strip() for form in forms.split(",") if form.strip())
-        options = PackOptions(version, changes, authors, chosen, program, data_license, sign)
+        options = PackOptions(version, changes, authors, chosen, program, data_license, sign, with_package)
         packed = pack(run, out, options, lambda step: status.update(f"packing: {step}"))
         status.update("audit")
         safe = audit(out).safe

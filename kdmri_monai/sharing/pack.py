@@ -27,7 +27,7 @@ from kdmri_monai.sharing.pack_options import FIGSHARE, NAME, Packed, PackError, 
 from kdmri_monai.sharing.packed_configs import PackedNetwork, evaluation_config, inference_config
 from kdmri_monai.sharing.packed_documents import card, licences, logging_config, readme
 from kdmri_monai.sharing.packed_metadata import PackedFacts, metadata
-from kdmri_monai.sharing.packed_network import PROGRAM, stock_definition
+from kdmri_monai.sharing.packed_network import PROGRAM, needs_package, stock_definition
 from kdmri_monai.sharing.parity import check_parity, parity
 from kdmri_monai.sharing.signature import sign
 from kdmri_monai.sharing.smoke import smoke_files, smoke_images
@@ -52,7 +52,7 @@ def pack(
     Raises:
         FileNotFoundError: A file of the run is missing.
         PackError: A name that is not allowed, or a folder that is no finished run.
-        NotStockError: Stock targets cannot build the network, and no program was asked for.
+        NotStockError: Its receivers cannot build the network, and no program was asked for.
         ExportError: The network cannot be written in one of the forms.
         ParityError: A form says something else than the network.
         ValueError: The network wants more than the image, or weights that are not its own; a key that cannot be used.
@@ -63,7 +63,7 @@ def pack(
     record, opened = RunFolder(run), _opened(run)
     progress("temperature, from the validation patients")
     temperature = RunTemperature(run)
-    student = _described(run, opened.student, temperature.value, options.program)
+    student = _described(run, opened.student, temperature.value, options)
     facts = _facts(name, record, options, temperature.origin)
     progress("what the training data looked like")
     trust, told = _trust(run)
@@ -80,7 +80,8 @@ def pack(
         files[SIGNATURE] = sign(manifest, options.key)
     write_atomically(out, zip_bytes({f"{name}/{path}": content for path, content in files.items()}))
     sizes = {path: len(content) for path, content in files.items()}
-    return Packed(out, sizes, gaps, student.temperature, temperature.origin, told, _remarks(record, files, options))
+    remarks = _remarks(record, files, options, student.definition)
+    return Packed(out, sizes, gaps, student.temperature, temperature.origin, told, remarks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +104,9 @@ def _opened(run: Path) -> _Opened:
     return _Opened(student, network, smoke_images(image_steps(student.config, student.image_size), student.store_size))
 
 
-def _described(run: Path, student: RunStudent, temperature: float, program: bool) -> PackedNetwork:
-    definition = dict(PROGRAM) if program else stock_definition(run_config(run))
+def _described(run: Path, student: RunStudent, temperature: float, options: PackOptions) -> PackedNetwork:
+    found = PROGRAM if options.program else stock_definition(run_config(run), with_package=options.with_package)
+    definition = dict(found)
     return PackedNetwork(definition, student.image_size, student.store_size, temperature, student.classes)
 
 
@@ -193,7 +195,9 @@ def _files(
     }
 
 
-def _remarks(record: RunFolder, files: Mapping[str, bytes], options: PackOptions) -> tuple[str, ...]:
+def _remarks(
+    record: RunFolder, files: Mapping[str, bytes], options: PackOptions, definition: Mapping[str, Any]
+) -> tuple[str, ...]:
     told = []
     if record.metrics("test") is None and record.metrics(FOLDS) is None:
         told.append("the run was not evaluated: the bundle states no performance")
@@ -203,4 +207,8 @@ def _remarks(record: RunFolder, files: Mapping[str, bytes], options: PackOptions
         told.append(f"the largest file has {largest / 1e6:.0f} MB; the model zoo keeps files above 25 MB elsewhere")
     if options.program:
         told.append("the network is a program, models/model.ts: an audit does not clear it")
+    if needs_package(definition):
+        told.append(
+            "the network is one of this package: MONAI alone cannot build it and runs the exported forms only"
+        )
     return tuple(told)

@@ -30,6 +30,7 @@ class PackOptions:
         program: Pack the exported program where stock targets cannot build the network.
         data_license: File with the licence of the training data, or ``FIGSHARE`` for the published set.
         key: Private key that signs the manifest.
+        with_package: Networks of this package may be named; who opens the bundle needs it.
     """
 
     version: str = "0.1.0"
@@ -39,6 +40,7 @@ class PackOptions:
     program: bool = False
     data_license: str | None = None
     key: Path | None = None
+    with_package: bool = False
 
     def __post_init__(self) -> None:
         if unknown := [form for form in self.forms if form not in FORMS]:

@@ -17,7 +17,8 @@ from kdmri_monai.sharing.exports import ONNX, PROGRAM, SAFETENSORS, SCRIPT, STAT
 from kdmri_monai.sharing.local_paths import without_folders
 from kdmri_monai.sharing.pack_options import FIGSHARE
 from kdmri_monai.sharing.packed_configs import PackedNetwork
-from kdmri_monai.sharing.packed_metadata import MEASURES, NEEDED, PackedFacts
+from kdmri_monai.sharing.packed_metadata import MEASURES, PackedFacts, needed
+from kdmri_monai.sharing.packed_network import needs_package
 from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
 
 DESCRIPTIONS = {
@@ -100,9 +101,10 @@ def readme(
         versions={
             "monai": version("monai"),
             "torch": version("torch").partition("+")[0],
-            "others": {name: version(name) for name in NEEDED},
+            "others": {name: version(name) for name in needed(student)},
         },
         program=program,
+        own=needs_package(student.definition),
         labelled=labelled,
         signed=signed,
         has_card=has_card,

@@ -9,6 +9,7 @@ from typing import Any
 from kdmri_monai.sharing.exports import ONNX, OPSET
 from kdmri_monai.sharing.local_paths import without_folders
 from kdmri_monai.sharing.packed_configs import PackedNetwork
+from kdmri_monai.sharing.packed_network import needs_package
 from kdmri_monai.sharing.parity import BATCHES, TOLERANCE
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -78,7 +79,7 @@ def metadata(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, floa
         "monai_version": version("monai"),
         "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {name: version(name) for name in NEEDED},
+        "required_packages_version": {name: version(name) for name in needed(student)},
         "supported_apps": {},
         "name": facts.name,
         "task": f"Classification of single MRI slices: {', '.join(student.classes)}",
@@ -99,6 +100,11 @@ def metadata(student: PackedNetwork, facts: PackedFacts, gaps: Mapping[str, floa
         "forms": forms(gaps),
         "network_data_format": _format(size, student.classes),
     }
+
+
+def needed(student: PackedNetwork) -> tuple[str, ...]:
+    """What inference needs beside MONAI, torch and NumPy: this package too, where the network is one of its own."""
+    return (*NEEDED, "kdmri-monai") if needs_package(student.definition) else NEEDED
 
 
 def eval_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:

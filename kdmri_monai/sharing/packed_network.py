@@ -1,4 +1,4 @@
-"""The definition of a student that MONAI alone can build: stock targets, plain values, no references."""
+"""The definition of a student for other laboratories: targets that they have, plain values, no references."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +9,9 @@ from monai.bundle.config_item import ComponentLocator, ConfigItem
 STOCK = ("monai.", "torch.")
 """Where the targets of a packed network may be defined."""
 
+OWN = "kdmri_monai.networks."
+"""Where they may be defined for laboratories that have this package too."""
+
 PROGRAM = {
     "_target_": "torch.jit.load",
     "f": "$os.path.join(@bundle_root, 'models', 'model.ts')",
@@ -18,32 +21,41 @@ PROGRAM = {
 
 
 class NotStockError(ValueError):
-    """A network that MONAI and torch alone cannot build."""
+    """A network that its receivers could not build."""
 
 
-def stock_definition(config: ConfigParser, name: str = "network_def") -> dict[str, Any]:
+def stock_definition(config: ConfigParser, name: str = "network_def", with_package: bool = False) -> dict[str, Any]:
     """The definition of a network with every reference, macro and expression replaced by its value.
 
     Args:
         config: Configuration of a run; expressions in the definition are evaluated.
         name: Id of the network.
+        with_package: Whether networks of this package are allowed beside those of MONAI and torch.
 
     Returns:
         ``_target_`` and arguments, JSON values only.
 
     Raises:
-        NotStockError: A target outside ``STOCK``, or a value that JSON cannot hold; it is named.
+        NotStockError: A target outside ``STOCK``, and outside ``OWN`` with the package, or a value that JSON cannot
+            hold; it is named.
     """
     definition = _plain(config.get_parsed_content(name, instantiate=False), name)
     if not isinstance(definition, dict) or "_target_" not in definition:
         raise NotStockError(f"{name} is no component with a _target_")
-    foreign = sorted({target for target in _targets(definition) if not is_stock(target)})
-    if foreign:
+    foreign = {target for target in _targets(definition) if not is_stock(target)}
+    own = {target for target in foreign if target.startswith(OWN)}
+    if foreign - own or (own and not with_package):
+        way = "" if foreign - own or with_package else "--with-package packs it for those who have this package, "
         raise NotStockError(
-            f"{name} needs {', '.join(foreign)}, which a laboratory with MONAI alone does not have; --program packs "
-            "the exported program in place of the configuration"
+            f"{name} needs {', '.join(sorted(foreign))}, which a laboratory with MONAI alone does not have; {way}"
+            "--program packs the exported program in place of the configuration"
         )
     return definition
+
+
+def needs_package(definition: Mapping[str, Any]) -> bool:
+    """Whether a packed definition names networks of this package."""
+    return any(target.startswith(OWN) for target in _targets(definition))
 
 
 def is_stock(target: str) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -411,7 +412,7 @@ def headed(trained, tmp_path):
 
 
 def test_a_network_that_monai_cannot_build_is_named_and_nothing_is_written(headed, tmp_path):
-    with pytest.raises(NotStockError, match=r"kdmri_monai\.networks\.GeometryClassifier.*--program"):
+    with pytest.raises(NotStockError, match=r"kdmri_monai\.networks\.GeometryClassifier.*--with-package.*--program"):
         pack(headed, tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
 
@@ -427,6 +428,38 @@ def test_the_exported_program_is_packed_in_its_place_when_asked_for(headed, tmp_
     ours, theirs = table("smoke/expected.csv", header=True), table("eval/predictions.csv")
     for name, probabilities in ours.items():
         assert theirs[name] == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_a_network_of_this_package_is_packed_for_those_who_have_it_and_stays_safe(headed, tmp_path, monkeypatch):
+    packed = pack(headed, tmp_path / "a.zip", PackOptions(with_package=True))
+    assert max(packed.gaps.values()) < 1e-5
+    assert any("MONAI alone cannot build it" in remark for remark in packed.remarks)
+    assert audit(tmp_path / "a.zip").safe
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path)
+    root = tmp_path / "a"
+    metadata = json.loads((root / "configs" / "metadata.json").read_text())
+    assert metadata["required_packages_version"]["kdmri-monai"] == version("kdmri-monai")
+    assert "networks of the package kdmri-monai" in (root / "docs" / "README.md").read_text()
+    student = open_packed(tmp_path / "a.zip")
+    assert isinstance(student.network, GeometryClassifier)
+    monkeypatch.chdir(root)
+    run(run_id="inference", config_file="configs/inference.json")
+    ours, theirs = table("smoke/expected.csv", header=True), table("eval/predictions.csv")
+    for name, probabilities in ours.items():
+        assert theirs[name] == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_a_network_of_somebody_else_is_refused_even_with_the_package(trained):
+    config = run_config(trained)
+    config["student_def"] = {"_target_": "torchvision.models.resnet18"}
+    with pytest.raises(NotStockError, match=r"torchvision\.models\.resnet18.*have; --program"):
+        stock_definition(config, with_package=True)
+
+
+def test_a_bundle_on_stock_networks_does_not_ask_for_this_package(packed):
+    metadata = json.loads((packed[1] / "configs" / "metadata.json").read_text())
+    assert "kdmri-monai" not in metadata["required_packages_version"]
 
 
 def test_a_definition_has_no_references_left(trained):
