@@ -29,6 +29,7 @@ from kdmri_monai.engines.processes import (
     process_device,
 )
 from kdmri_monai.engines.progress import TermBar
+from kdmri_monai.engines.recorded_size import recorded_image_size
 from kdmri_monai.engines.replay import ReplayedAugmentation
 from kdmri_monai.engines.resident import ResidentDataset, whole_batch
 from kdmri_monai.engines.run_record import start_run
@@ -85,6 +86,7 @@ __all__ = [
     "load_teacher",
     "pretrained_facts",
     "process_device",
+    "recorded_image_size",
     "share_of_batch",
     "start_from",
     "start_run",

@@ -208,7 +208,5 @@ def _remarks(
     if options.program:
         told.append("the network is a program, models/model.ts: an audit does not clear it")
     if needs_package(definition):
-        told.append(
-            "the network is one of this package: MONAI alone cannot build it and runs the exported forms only"
-        )
+        told.append("the network is one of this package: MONAI alone cannot build it and runs the exported forms only")
     return tuple(told)

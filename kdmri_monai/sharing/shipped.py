@@ -5,16 +5,20 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
+from torch import nn
+
 from kdmri_monai.data.datalist import load_split
 from kdmri_monai.data.errors import LeakageError
 from kdmri_monai.data.json_object import read_json_object
-from kdmri_monai.sharing.packed_student import CONFIG, WEIGHTS
+from kdmri_monai.engines.recorded_size import recorded_image_size
+from kdmri_monai.sharing.packed_student import CONFIG, WEIGHTS, open_packed
 
 FOLDER = "shipped_student"
 SLICES = "shipped_slices.txt"
 DIGITS = 16
 """Of the SHA-256 of a slice, hexadecimal, that are kept of those that were learned from."""
-RUN_FILES = ("run.json", "config.json", "model.pt")
+WEIGHTS_OF_A_RUN = "model.pt"
+RUN_FILES = ("run.json", "config.json", WEIGHTS_OF_A_RUN)
 
 
 def shipped_student() -> Path:
@@ -66,15 +70,45 @@ def checkpoint_or_shipped(
         LeakageError: The student that is shipped has learned from slices of this split.
         ValueError: It takes images of another size.
     """
-    own = Path(output_dir) / "model.pt"
-    if own.is_file() or Path(output_dir) != Path(default_dir):
-        return own
-    folder = shipped_student()
-    size = read_json_object(folder / CONFIG)["image_size"]
+    if not _takes_shipped(output_dir, default_dir):
+        return Path(output_dir) / WEIGHTS_OF_A_RUN
+    size = shipped_image_size()
     if size != image_size:
         raise ValueError(f"image_size is {image_size}, the student that is shipped takes {size}")
     refuse_seen(Path(datalist), split)
-    return folder / WEIGHTS
+    return shipped_student() / WEIGHTS
+
+
+def evaluated_image_size(output_dir: str | PathLike[str], default_dir: str | PathLike[str], otherwise: int) -> int:
+    """Rows of the images for an evaluation: those of the run, or of the student that is shipped where that is taken.
+
+    Args:
+        output_dir: Folder of the run.
+        default_dir: What ``output_dir`` is where nobody says anything.
+        otherwise: Of a run without a record.
+
+    Raises:
+        ValueError: A record that cannot be read.
+    """
+    if _takes_shipped(output_dir, default_dir):
+        return shipped_image_size()
+    return recorded_image_size(output_dir, otherwise)
+
+
+def shipped_image_size() -> int:
+    """Rows of the images that the shipped student takes, pixels."""
+    size: int = read_json_object(shipped_student() / CONFIG)["image_size"]
+    return size
+
+
+def shipped_network() -> nn.Module:
+    """The shipped student with its weights, in eval mode, on the CPU; whatever network the configuration describes."""
+    return open_packed(shipped_student()).network
+
+
+def _takes_shipped(output_dir: str | PathLike[str], default_dir: str | PathLike[str]) -> bool:
+    """Whether no run was named and none is there."""
+    return Path(output_dir) == Path(default_dir) and not (Path(output_dir) / WEIGHTS_OF_A_RUN).is_file()
 
 
 def is_shipped(checkpoint: str | PathLike[str] | None) -> bool:

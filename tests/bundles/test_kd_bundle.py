@@ -63,6 +63,16 @@ def test_a_run_folder_holds_everything(runs, arm):
     assert expected <= {path.name for path in (runs / arm).iterdir()}
 
 
+@pytest.mark.parametrize("overlay", ["evaluate", "evidence"])
+def test_a_run_is_judged_on_images_of_its_own_size_where_nobody_says_another(runs, module_configs, dataset, overlay):
+    given = {"dataset_dir": str(dataset), "output_dir": str(runs / "baseline"), "device": "cpu", "progress": False}
+    workflow = ConfigWorkflow(config_file=module_configs("train", overlay), run_id="evaluating", **given)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("image_size") == SMALL["image_size"]
+    first = workflow.parser.get_parsed_content("validate#dataset")[0]["image"]
+    assert first.shape == (1, SMALL["image_size"], SMALL["image_size"])
+
+
 def test_only_the_distilled_run_has_distillation_terms(runs):
     rows = {arm: json.loads((runs / arm / "metrics.jsonl").read_text()) for arm in ARMS}
     assert rows["distilled"]["training"].keys() == {"loss", "task", "kd", "hcl", "accuracy"}

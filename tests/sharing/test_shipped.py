@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigParser, run
+from monai.bundle import run
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -19,6 +19,7 @@ from kdmri_monai.sharing import shipped
 from kdmri_monai.sharing.audit import audit
 from kdmri_monai.sharing.packed_student import open_packed
 
+SIZE = shipped.shipped_image_size()
 CONFIGS = ["bundles/kd/configs/train.json", "bundles/kd/configs/evaluate.json"]
 
 
@@ -65,11 +66,20 @@ def test_it_knows_every_slice_that_it_learned_from():
     assert len(shipped.seen_slices()) == sum(metadata["training"]["slices"].values())
 
 
-def test_it_is_the_training_configuration_by_default():
-    network = ConfigParser.load_config_file(CONFIGS[0])["student_def"]
-    packed = ConfigParser.load_config_file(str(shipped.shipped_student() / "configs" / "inference.json"))
-    assert packed["network_def"]["_target_"].endswith(network["_target_"])
-    assert packed["image_size"] == ConfigParser.load_config_file(CONFIGS[0])["image_size"]
+def test_evaluation_builds_the_network_that_is_shipped_whatever_the_configuration_describes(dataset, tmp_path):
+    evaluate(tmp_path, dataset, **{"student_def#widen_factor": 0.125})
+    assert (tmp_path / "runs" / "shipped" / "test_metrics.json").is_file()
+
+
+def test_images_are_of_the_size_that_the_student_was_trained_on(tmp_path):
+    default = tmp_path / "default"
+    assert shipped.evaluated_image_size(default, default, 96) == shipped.shipped_image_size()
+    for folder in (default, tmp_path / "named"):
+        folder.mkdir()
+        (folder / "model.pt").touch()
+        assert shipped.evaluated_image_size(folder, default, 96) == 96
+        (folder / "run.json").write_text('{"settings": {"image_size": 160}}')
+        assert shipped.evaluated_image_size(folder, default, 96) == 160
 
 
 def test_predict_asks_it_where_no_student_is_named(scan, tmp_path):
@@ -111,11 +121,11 @@ def test_slices_that_it_learned_from_are_refused(dataset, tmp_path, monkeypatch)
     entries = json.loads((dataset / "datalist.json").read_text())["test"]
     monkeypatch.setattr(shipped, "seen_slices", lambda: frozenset({entries[0]["sha256"][: shipped.DIGITS]}))
     with pytest.raises(LeakageError, match=f"learned from 1 of the {len(entries)} test slices"):
-        shipped.checkpoint_or_shipped(tmp_path / "x", tmp_path / "x", dataset / "datalist.json", "test", 96)
+        shipped.checkpoint_or_shipped(tmp_path / "x", tmp_path / "x", dataset / "datalist.json", "test", SIZE)
 
 
 def test_another_image_size_is_refused(dataset, tmp_path):
-    with pytest.raises(ValueError, match="image_size is 64, the student that is shipped takes 96"):
+    with pytest.raises(ValueError, match=f"image_size is 64, the student that is shipped takes {SIZE}"):
         shipped.checkpoint_or_shipped(tmp_path / "x", tmp_path / "x", dataset / "datalist.json", "test", 64)
 
 
