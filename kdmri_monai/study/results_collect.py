@@ -10,6 +10,7 @@ from kdmri_monai.evaluation.arms import Arm, arms_of
 from kdmri_monai.evaluation.comparison import compare_runs
 from kdmri_monai.evaluation.comparison_files import comparison_tree, write_comparison_csv
 from kdmri_monai.evaluation.comparison_rows import METRIC, Comparison, Row
+from kdmri_monai.evaluation.convergence import epochs_to_baselines_best
 from kdmri_monai.evaluation.metrics_file import write_metrics
 from kdmri_monai.evaluation.resampling import Resampling
 from kdmri_monai.evaluation.run_folder import RunFolder
@@ -154,6 +155,7 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _runs(record: StudyRecord) -> Iterator[dict[str, Any]]:
+    references = {_place_in_study(run): run for run in map(RunFolder, record.complete[record.reference])}
     for arm, folders in {
         **record.complete,
         **{f"teacher {name}": own for name, own in record.teachers.items()},
@@ -166,9 +168,22 @@ def _runs(record: StudyRecord) -> Iterator[dict[str, Any]]:
             line |= {"fold": run.fold, "seed": run.seed, "revision": run.record.get("git_revision")}
             line["epochs"] = None if history is None else int(history.epochs[-1])
             line["best_epoch"] = None if history is None or best is None else int(history.epochs[best])
+            if arm in record.complete:
+                line["epochs_to_reference"] = _convergence(run, references.get(_place_in_study(run)))
             for level in ("slices", "patients"):
                 line[level] = metrics.get(level, {}).get(METRIC, {}).get("value")
             yield line
+
+
+def _place_in_study(run: RunFolder) -> tuple[int | None, int | None]:
+    return run.fold, run.seed
+
+
+def _convergence(run: RunFolder, reference: RunFolder | None) -> int | None:
+    """Epochs until a run is as good on the validation slices as the best epoch of the reference; ``None``: never."""
+    if reference is None or run.history is None or reference.history is None:
+        return None
+    return epochs_to_baselines_best(run.path, reference.path)
 
 
 def _curves(record: StudyRecord) -> dict[str, list[dict[str, Any]]]:

@@ -113,10 +113,26 @@ def _folds(results: Mapping[str, Any]) -> str:
             own = [run for run in results["runs"] if (run["arm"], run["fold"]) == (arm, fold)]
             cells.append(" / ".join(_mean([run[level] for run in own]) for level in LEVELS))
         own = [run["best_epoch"] for run in results["runs"] if run["arm"] == arm and run["best_epoch"] is not None]
-        cells.append(DASH.join(map(str, sorted({min(own), max(own)}))) if own else DASH)
+        cells += [_range(own), _converged([run for run in results["runs"] if run["arm"] == arm])]
         lines.append(cells)
-    words = "Balanced accuracy by slice / by patient, per cent, mean over the seeds; epochs whose weights were kept."
-    return f"{words}\n\n{_table(['', *(f'fold {fold}' for fold in results['folds']), 'best epoch'], lines)}"
+    words = (
+        "Balanced accuracy by slice / by patient, per cent, mean over the seeds; epochs whose weights were kept; "
+        f"epochs after which a run is as good on its validation slices as the best epoch of `{results['reference']}`."
+    )
+    head = ["", *(f"fold {fold}" for fold in results["folds"]), "best epoch", "as good after"]
+    return f"{words}\n\n{_table(head, lines)}"
+
+
+def _range(epochs: Sequence[int]) -> str:
+    return DASH.join(map(str, sorted({min(epochs), max(epochs)}))) if epochs else DASH
+
+
+def _converged(runs: Sequence[Mapping[str, Any]]) -> str:
+    if not all("epochs_to_reference" in run for run in runs):
+        return DASH  # a teacher, or results of before 2026-11-23
+    reached = [run["epochs_to_reference"] for run in runs if run["epochs_to_reference"] is not None]
+    never = len(runs) - len(reached)
+    return _range(reached) + (f", never in {never} of {len(runs)}" if never else "")
 
 
 def _mistakes(results: Mapping[str, Any]) -> str:

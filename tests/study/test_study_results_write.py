@@ -246,7 +246,25 @@ def test_every_line_of_a_table_has_as_many_cells_as_its_head(finished):
     for table in tables:
         assert len({one.count("|") for one in table}) == 1
     by_fold = next(one for one in tables[2] if one.startswith("| kd |"))
-    assert by_fold == "| kd | 50.0 / \N{EN DASH} | 75.0 / \N{EN DASH} | 4 |"
+    assert by_fold == "| kd | 50.0 / \N{EN DASH} | 75.0 / \N{EN DASH} | 4 | 4 |"
+
+
+def test_convergence_is_to_the_best_epoch_of_the_same_fold_and_seed(finished, tmp_path):
+    home = tmp_path / "runs"
+    shutil.copytree(finished.home, home)
+    for name, shift in (("fold0/kd_3", 0.3), ("fold1/kd_4", -0.3)):
+        rows = [json.loads(row) for row in (home / name / "metrics.jsonl").read_text().splitlines()]
+        for row in rows:
+            if row["validation"]["balanced_accuracy"] is not None:
+                row["validation"]["balanced_accuracy"] += shift
+        (home / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_results(home, tmp_path / "out", FAST)
+    runs = {run["name"]: run for run in json.loads((tmp_path / "out" / "results.json").read_text())["runs"]}
+    assert [runs[f"fold0/{arm}_3"]["epochs_to_reference"] for arm in ("student", "kd")] == [4, 3]
+    assert runs["fold1/kd_4"]["epochs_to_reference"] is None
+    assert "epochs_to_reference" not in runs["fold0/teachers/kd_3"]
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| 4 | 3\N{EN DASH}4, never in 1 of 4 |" in page
 
 
 def test_a_study_without_a_complete_arm_says_so(finished, tmp_path):
