@@ -157,7 +157,7 @@ def _key(arms: Sequence[Sequence[History]]) -> list[Line2D]:
     key, runs = [], [run for arm in arms for run in arm]
     for split, (colour, dash) in SPLITS.items():
         n = sorted({run.n[split] for run in runs if split in run.n})
-        words = f"{split}, n = {' or '.join(f'{number:,}' for number in n)} slices" if n else split
+        words = f"{split}, n = {_sizes(n)} slices" if n else split
         key.append(Line2D([], [], color=colour, ls=dash, lw=1.3 * WIDTH, label=words))
     dot: dict[str, Any] = {"color": VALIDATION, "marker": "o", "ls": "none", "ms": 5.5}
     key.append(Line2D([], [], **dot, label="epoch of the best validation balanced accuracy"))
@@ -165,3 +165,9 @@ def _key(arms: Sequence[Sequence[History]]) -> list[Line2D]:
         counts = " or ".join(map(str, sorted({len(arm) for arm in arms})))
         key.append(Line2D([], [], color=MUTED, lw=0.6, label=f"thin: {counts} runs; strong: their mean"))
     return key
+
+
+def _sizes(ascending: Sequence[int]) -> str:
+    """One or two numbers as they are; of more, as of many folds, the smallest and the largest: the line has an end."""
+    shown = [f"{number:,}" for number in ascending]
+    return " or ".join(shown) if len(shown) < 3 else f"{shown[0]} to {shown[-1]}"

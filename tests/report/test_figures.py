@@ -45,8 +45,8 @@ def holds(lines, points):
 def history(folder, values, **parts):
     rows = [
         {"epoch": epoch, "training": {"loss": 2 / epoch, "task": 1 / epoch, "accuracy": value}, "lr": 1.0,
-         "validation": {"loss": 3 / epoch, "accuracy": value - 0.1, "balanced_accuracy": value}, **parts,
-         "n": {"training": 1687, "validation": 305}}
+         "validation": {"loss": 3 / epoch, "accuracy": value - 0.1, "balanced_accuracy": value},
+         "n": {"training": 1687, "validation": 305}, **parts}
         for epoch, value in enumerate(values, start=1)
     ]  # fmt: skip
     folder.mkdir()
@@ -72,6 +72,15 @@ def test_curves_are_those_of_the_run_with_the_best_epoch_marked(tmp_path):
     assert "training, n = 1,687 slices" in words(figures["kd"])
     limits = {figure.axes[panel].get_ylim() for figure in figures.values() for panel in (1,)}
     assert len(limits) == 1
+
+
+def test_the_sizes_of_many_folds_are_told_as_a_range_that_fits_on_the_figure(tmp_path):
+    sizes = [{"training": 1600 + 20 * fold, "validation": 300} for fold in range(5)]
+    runs = [history(tmp_path / str(fold), [0.5, 0.6], n=size) for fold, size in enumerate(sizes)]
+    figure = arm_curves({"kd": runs})["kd"]
+    assert "training, n = 1,600 to 1,680 slices | validation, n = 300 slices" in words(figure)
+    for text in figure.legends[0].get_texts():
+        assert text.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_several_seeds_are_thin_lines_and_a_mean(tmp_path):
